@@ -1,0 +1,30 @@
+"""medseg: semantic segmentation of CT studies from one YAML, 2D and 3D from one code.
+
+The way of a study, module by module:
+
+    study -> transforms -> data -> networks + losses -> training -> inference -> evaluation -> reports, tracking
+
+``run`` joins them, ``build`` turns a config into objects, ``cli`` parses arguments. From Python:
+
+    import medseg
+    segmenter = medseg.load_segmenter("runs/liver_ct/<run id>/model")
+    segmenter.segment_file("study.nii.gz", "segmentation.nii.gz")
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from medseg.inference.segmenter import Segmenter
+
+__all__ = ["__version__", "load_segmenter"]
+
+__version__ = "0.1.0"
+
+
+def load_segmenter(model: Any, device: str = "auto") -> Segmenter:
+    """Load a model folder as a callable segmenter; see ``inference.segmenter.load_segmenter``."""
+    from medseg.inference.segmenter import load_segmenter as load
+
+    return load(model, device)

@@ -1,0 +1,292 @@
+"""From config to objects: the only module that sees both.
+
+Config objects stop here; everything below takes plain arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from medseg.config.problems import Problem
+from medseg.config.schema import AdamWConfig, CrossEntropyLossConfig, PipelineConfig, SGDConfig
+from medseg.errors import ConfigError
+from medseg.types import LabelMap, ModelSpec, Shape3, Study, Volume
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from medseg.data.cache import CachedStudy
+    from medseg.data.dataset import PatchDataset
+    from medseg.losses import WeightedSum
+    from medseg.training.fit import FitSettings
+    from medseg.training.step import Trainee
+    from medseg.training.validation import Validator
+    from medseg.transforms.preprocessing import Preprocessing
+
+_AXES = {"R": 0, "A": 1, "S": 2}
+
+
+def network_problems(pipeline: Mapping[str, Any]) -> list[Problem]:
+    """Check ``network`` against the table, for ``config.load``: the name, the options' names, and their values.
+
+    The network is then built without memory for its weights, so that options which do not go together are found before
+    any data is read.
+    """
+    from medseg.networks import check_options
+
+    section = _section(pipeline, "network")
+    name = section.get("name")
+    if not isinstance(name, str):
+        return []  # the schema reports that
+    options = {k: v for k, v in section.items() if k != "name"}
+    dims = 2 if _section(pipeline, "data").get("mode") in ("slice", "slab") else 3
+    try:
+        check_options(name, options)
+        _build_without_memory(name, dims, options)
+    except ConfigError as error:
+        return [_network_problem(line) for line in str(error).splitlines()]
+    return []
+
+
+def _network_problem(line: str) -> Problem:
+    key, _, text = line.partition(": ")
+    return Problem(key, text) if key.startswith("network.") else Problem("network", line)
+
+
+def _build_without_memory(name: str, dims: int, options: Mapping[str, Any]) -> None:
+    import torch
+
+    from medseg.networks import build_network
+
+    with torch.device("meta"):
+        build_network(name, dims, 1, 2, **options)
+
+
+def label_map_of(config: PipelineConfig) -> Callable[[Study], LabelMap]:
+    """How the label values of each study become classes: the pipeline's ``labels``, or the study's own label map."""
+    maps = {"": config.label_map, **{name: _other_map(config, name) for name in config.data.label_maps}}
+
+    def of(study: Study) -> LabelMap:
+        if study.label_map not in maps:
+            known = ", ".join(sorted(set(maps) - {""})) or "none"
+            raise ConfigError(
+                f"{study.study_id}: the manifest's label_map is {study.label_map!r}; data.label_maps has {known}"
+            )
+        return maps[study.label_map]
+
+    return of
+
+
+def segmentation_map(class_names: Sequence[str]) -> LabelMap:
+    """The values medseg itself writes: class c is value c."""
+    return LabelMap({name: (index,) for index, name in enumerate(class_names, start=1)})
+
+
+def preprocessing(config: PipelineConfig) -> Preprocessing:
+    """The one chain."""
+    from medseg.transforms.preprocessing import Preprocessing
+
+    return Preprocessing(**config.preprocessing.model_dump())
+
+
+def model_spec(config: PipelineConfig) -> ModelSpec:
+    """What model.json will say."""
+    inference = config.inference
+    return ModelSpec(
+        network=config.network.name,
+        options=config.network.options,
+        spatial_dims=config.spatial_dims,
+        in_channels=config.in_channels,
+        class_names=config.label_map.names,
+        mode=config.data.mode,
+        slab_neighbours=config.data.slab_neighbours if config.data.mode == "slab" else 0,
+        preprocessing=config.preprocessing.model_dump(),
+        inference={
+            "size": _three(inference.window_size or config.data.patch_size),
+            "overlap": inference.overlap,
+            "blending": inference.blending,
+            "batch_size": inference.batch_size,
+            "flip_axes": tuple(_AXES[a] for a in inference.flip_axes),
+            "keep_largest": tuple(inference.keep_largest),
+        },
+    )
+
+
+def network(config: PipelineConfig) -> nn.Module:
+    """The network, its weights a function of the seed alone."""
+    import torch
+
+    from medseg.networks import build_network
+
+    torch.manual_seed(config.training.seed)
+    spec = model_spec(config)
+    return build_network(spec.network, spec.spatial_dims, spec.in_channels, spec.num_classes, **spec.options)
+
+
+def dataset(config: PipelineConfig, studies: Sequence[CachedStudy]) -> PatchDataset:
+    """Endless crops of the cached training studies."""
+    from medseg.data.dataset import Augmentation, PatchDataset
+    from medseg.data.sampling import Sampling
+    from medseg.transforms.anatomy import AnatomySettings
+    from medseg.transforms.intensity import IntensitySettings
+    from medseg.transforms.spatial import SpatialSettings
+
+    names = config.label_map.names
+    augmentation = {k: v for k, v in config.augmentation.model_dump().items() if v is not None}
+    flat = {f"{name}_{key}": value for name, section in augmentation.items() for key, value in section.items()}
+    flat["flip_axes"] = tuple(_AXES[a] for a in flat.get("flip_axes", ()))
+    flat = {key.replace("gamma_gamma", "gamma"): value for key, value in flat.items()}
+    spatial = {k: v for k, v in flat.items() if k in SpatialSettings.__dataclass_fields__}
+    anatomy = {k: v for k, v in flat.items() if k in AnatomySettings.__dataclass_fields__}
+    intensity = {k: v for k, v in flat.items() if k not in spatial and k not in anatomy}
+    return PatchDataset(
+        studies,
+        Sampling(
+            patch_size=_three(config.data.patch_size),
+            foreground_share=config.data.foreground_share,
+            class_shares={names.index(n) + 1: share for n, share in config.data.class_shares.items()},
+        ),
+        Augmentation(SpatialSettings(**spatial), AnatomySettings(**anatomy), IntensitySettings(**intensity)),
+        seed=config.training.seed,
+        spatial_dims=config.spatial_dims,
+        slab_neighbours=config.data.slab_neighbours if config.data.mode == "slab" else 0,
+    )
+
+
+def loss(config: PipelineConfig, studies: Sequence[CachedStudy]) -> WeightedSum:
+    """The weighted sum of the pipeline's terms; ``balanced`` weights count the training studies' voxels."""
+    from medseg.losses import CrossEntropyTerm, DiceTerm, LossTerm, balanced_weights, build_loss
+
+    num_classes = len(config.label_map.names) + 1
+    terms: list[LossTerm] = []
+    for term in config.training.loss:
+        if isinstance(term, CrossEntropyLossConfig):
+            weights: Any = None
+            if term.class_weights == "balanced":
+                counts = [sum(s.class_voxels.get(c, 0) for s in studies) for c in range(num_classes)]
+                weights = tuple(balanced_weights(counts).tolist())
+            elif term.class_weights is not None:
+                weights = tuple(term.class_weights.get(n, 1.0) for n in ("background", *config.label_map.names))
+            terms.append(CrossEntropyTerm(term.weight, weights))
+        else:
+            terms.append(DiceTerm(term.weight, term.include_background, term.batch))
+    return build_loss(terms, num_classes)
+
+
+def trainee(config: PipelineConfig, net: nn.Module, device: torch.device, *, world_size: int = 1) -> Trainee:
+    """The network on its device with optimiser, weight average and loss scaling; wrapped for several processes."""
+    import torch
+
+    from medseg.training.step import Trainee, averaged
+
+    training = config.training
+    if training.precision == "float16" and device.type != "cuda":
+        raise ConfigError("training.precision: float16 needs CUDA; use bfloat16 or float32 on the CPU")
+    if config.data.batch_size % world_size:
+        raise ConfigError(
+            f"data.batch_size: expected a multiple of the {world_size} processes that share each batch, found "
+            f"{config.data.batch_size}"
+        )
+    net = net.to(device)
+    if training.channels_last:
+        layout = torch.channels_last if config.spatial_dims == 2 else torch.channels_last_3d
+        net = net.to(memory_format=layout)  # type: ignore[call-overload]
+    if world_size > 1 and device.type == "cuda":
+        net = torch.nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]
+    model = torch.compile(net) if training.compile else net
+    if world_size > 1:
+        model = torch.nn.parallel.DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
+    return Trainee(
+        network=net,
+        model=model,
+        optimizer=_optimizer(training.optimizer, net),
+        average=averaged(net, training.ema_decay),
+        scaler=torch.amp.GradScaler(device.type, enabled=training.precision == "float16"),
+        device=device,
+    )
+
+
+def fit_settings(config: PipelineConfig) -> FitSettings:
+    """The loop's settings."""
+    from medseg.training.fit import FitSettings
+    from medseg.training.schedule import Schedule
+
+    training = config.training
+    same = ("epochs", "steps_per_epoch", "max_minutes", "validate_every", "early_stopping", "accumulate")
+    also = ("clip_grad_norm", "precision", "channels_last", "seed", "checkpoint_every_s")
+    return FitSettings(
+        batch_size=config.data.batch_size,
+        learning_rate=training.optimizer.learning_rate,
+        schedule=Schedule(**training.schedule.model_dump()),
+        num_workers=config.data.num_workers,
+        **{key: getattr(training, key) for key in (*same, *also)},
+    )
+
+
+def validator(config: PipelineConfig, studies: Sequence[Study]) -> Validator | None:
+    """Scores whole validation studies during training; None without any."""
+    from medseg.study.geometry import require_same_grid
+    from medseg.study.nifti import read_image, read_labels
+    from medseg.training.validation import ValidationStudy, Validator
+
+    label_map = label_map_of(config)
+
+    def reader(study: Study) -> Callable[[], tuple[Volume, Any]]:
+        def read() -> tuple[Volume, Any]:
+            assert study.label is not None  # split() refuses a validation study without one
+            image = read_image(study.image, study.study_id)
+            label = read_labels(study.label, label_map(study), study.study_id)
+            require_same_grid(image.grid, label.grid, study.study_id)
+            return image, label.voxels
+
+        return read
+
+    return Validator([ValidationStudy(s.study_id, reader(s)) for s in studies], model_spec(config)) if studies else None
+
+
+def set_up_torch(config: PipelineConfig) -> None:
+    """Threads and determinism, for the whole process."""
+    import os
+
+    import torch
+
+    if config.training.threads is not None:
+        torch.set_num_threads(config.training.threads)
+    torch.use_deterministic_algorithms(config.training.deterministic, warn_only=True)
+    if config.training.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only with a fixed workspace
+
+
+def _optimizer(settings: SGDConfig | AdamWConfig, net: nn.Module) -> torch.optim.Optimizer:
+    import torch
+
+    # biases and norms do not decay: pulling a scale to zero is no regularisation
+    decayed = [p for p in net.parameters() if p.ndim > 1]
+    kept = [p for p in net.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": kept, "weight_decay": 0.0}]
+    if isinstance(settings, SGDConfig):
+        return torch.optim.SGD(
+            groups, lr=settings.learning_rate, momentum=settings.momentum, nesterov=settings.momentum > 0
+        )
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
+
+
+def _other_map(config: PipelineConfig, name: str) -> LabelMap:
+    from medseg.config.labels import parse_labels
+
+    own = parse_labels(config.data.label_maps[name])
+    # class indices follow the pipeline's labels; a class that this map leaves out does not occur in its studies
+    classes = {n: own.classes.get(n, ()) for n in config.label_map.names}
+    return LabelMap(classes, own.ignore, own.background, own.rest_is_background)
+
+
+def _three(size: Sequence[int]) -> Shape3:
+    i, j, k = (*size, 1) if len(size) == 2 else size
+    return i, j, k
+
+
+def _section(mapping: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    section = mapping.get(key)
+    return section if isinstance(section, dict) else {}

@@ -1,0 +1,320 @@
+"""The command line: argument parsing and printing only; every command is one call into the package."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from medseg import __version__
+from medseg.errors import ConfigError, MedsegError
+
+if TYPE_CHECKING:
+    from medseg.config.schema import PipelineConfig
+    from medseg.run import RunResult
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Train and run semantic segmentation of CT studies from one YAML.",
+)
+
+
+class Device(StrEnum):
+    """Choices of ``--device``."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+Pipeline = Annotated[Path, typer.Argument(help="A pipeline YAML.", metavar="PIPELINE.yaml")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="Overrides such as training.epochs=50.", metavar="[KEY=VALUE]...")
+]
+Resume = Annotated[
+    str | None, typer.Option("--resume", help="Go on with a run: its folder, or 'last' for the pipeline's newest.")
+]
+
+
+@app.command()
+def run(
+    pipeline: Pipeline,
+    overrides: Overrides = None,
+    resume: Resume = None,
+    cross_validate: Annotated[bool, typer.Option("--cross-validate", help="Every fold, under one MLflow run.")] = False,
+) -> None:
+    """Train, segment, evaluate and record a pipeline."""
+    from medseg import run as stages
+
+    if resume and cross_validate:
+        raise ConfigError("--resume goes on with one run: give it without --cross-validate, and the fold's run folder")
+    config = _load(pipeline, overrides)
+    if cross_validate:
+        results = stages.cross_validate(config)
+        evaluations = [r.evaluation for r in results if r.evaluation]
+        for result in results:
+            _print_result(result, config)
+        for name, value in stages.over_folds(evaluations).items():
+            print(f"{name:<28}{value:.4f}")
+        _exit_if_stopped(results[-1])
+        return
+    result = stages.run(config, resume=resume)
+    _print_result(result, config)
+    _exit_if_stopped(result)
+
+
+@app.command()
+def train(pipeline: Pipeline, overrides: Overrides = None, resume: Resume = None) -> None:
+    """Train only; writes checkpoints and the model folder."""
+    from medseg import run as stages
+
+    config = _load(pipeline, overrides)
+    result = stages.run(config, resume=resume, train_only=True)
+    _print_result(result, config)
+    _exit_if_stopped(result)
+
+
+@app.command()
+def segment(
+    model: Annotated[Path, typer.Option(help="A model folder, or the run folder that holds it.")],
+    input: Annotated[Path, typer.Option(help="A NIfTI file, a folder of them, or a manifest CSV.")],
+    output: Annotated[Path, typer.Option(help="Folder for <study_id>.nii.gz.")],
+    root: Annotated[Path | None, typer.Option(help="Folder that the manifest's paths are relative to.")] = None,
+    device: Annotated[Device, typer.Option(help="Where it runs.")] = Device.AUTO,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Segment NIfTI studies, each on its own grid; a broken one never stops the others."""
+    from medseg.inference.batch import find_inputs, segment_studies
+    from medseg.inference.segmenter import load_segmenter
+    from medseg.reports.progress import Display
+
+    inputs = find_inputs(input, root, exclude=output)
+    segmenter = load_segmenter(model, device.value)
+    display = Display(quiet=quiet)
+    with display.stage("segmenting", len(inputs)):
+        outcomes = segment_studies(
+            segmenter, inputs, output, on_done=lambda o: display.advance(f"{o.study_id} {o.seconds:.1f} s")
+        )
+    failed = [o for o in outcomes if o.status == "failed"]
+    for outcome in failed:
+        print(f"failed: {outcome.study_id}: {outcome.reason}", file=sys.stderr)
+    print(f"{len(outcomes) - len(failed)} of {len(outcomes)} studies segmented into {output}")
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def evaluate(
+    reference: Annotated[Path, typer.Option(help="Folder of reference label maps.")],
+    segmentation: Annotated[Path, typer.Option(help="Folder of segmentations.")],
+    labels: Annotated[
+        str, typer.Option(help="liver=1,tumour=2; liver=1+2 merges; background=rest ignores other values.")
+    ],
+    output: Annotated[Path, typer.Option(help="CSV to write; a .json of the same name stands beside it.")],
+    segmentation_labels: Annotated[
+        str | None, typer.Option(help="The same for the segmentations, if they differ.")
+    ] = None,
+) -> None:
+    """Score segmentations against references; needs no model."""
+    from medseg.evaluation import evaluate_folders, parse_label_argument
+
+    label_map = parse_label_argument(labels)
+    other = parse_label_argument(segmentation_labels) if segmentation_labels else None
+    evaluation = evaluate_folders(reference, segmentation, label_map, other)
+    evaluation.write_csv(output)
+    evaluation.write_json(output.with_suffix(".json"))
+    _print_scores(evaluation)
+    print(f"scores: {output}, {output.with_suffix('.json')}")
+    if evaluation.failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def networks(
+    in_channels: Annotated[int, typer.Option(help="Channels of the image.")] = 1,
+    num_classes: Annotated[int, typer.Option(help="Classes including background.")] = 2,
+) -> None:
+    """List the networks: name, paper, dims, encoders, parameters."""
+    from rich.console import Console
+
+    from medseg.networks.table import table
+    from medseg.reports.listings import network_table
+
+    Console().print(network_table(table(in_channels, num_classes)))
+
+
+@app.command()
+def phantom(
+    output: Annotated[Path, typer.Option(help="Folder for images/, labels/ and manifest.csv.")],
+    studies: Annotated[int, typer.Option(min=1, help="How many.")] = 12,
+    seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal studies.")] = 0,
+) -> None:
+    """Make CT-like phantoms with liver and tumours to try everything on."""
+    from medseg.study.phantom import write_phantoms
+
+    manifest = write_phantoms(output, studies, seed)
+    print(f"{studies} studies: {manifest}")
+
+
+@app.command()
+def manifest(
+    folder: Annotated[Path, typer.Argument(help="An MSD, LiTS or nnU-Net folder, or image/label pairs.")],
+    output: Annotated[Path, typer.Option(help="CSV to write.")] = Path("manifest.csv"),
+    folds: Annotated[int, typer.Option(min=2, help="Folds by subject, seeded.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the folds.")] = 12345,
+) -> None:
+    """Write a manifest of a data folder, with folds by subject."""
+    from medseg.study.layouts import find_studies
+    from medseg.study.manifest import assign_folds, write_manifest
+
+    layout = find_studies(folder)
+    print(f"recognised {layout.description}")
+    subjects = len({s.subject_id for s in layout.studies if not s.fold})
+    if 0 < subjects < folds:
+        plan = f"{subjects} folds" if subjects > 1 else "no folds: train with data.fold=all"
+        print(f"{subjects} subjects are too few for {folds} folds; made {plan}")
+    studies = layout.studies if subjects == 1 else assign_folds(layout.studies, max(2, min(folds, subjects)), seed)
+    write_manifest(output, studies, layout.root)
+    labels = ", ".join(f"{k}: {v}" for k, v in (layout.labels or {}).items() if v != 0)
+    print(f"wrote {output}; in the pipeline: data.manifest={output} data.root={layout.root}")
+    if labels:
+        print(f"labels of the data set: {{{labels}}}")
+
+
+@app.command()
+def check(
+    pipeline: Pipeline,
+    overrides: Overrides = None,
+    headers_only: Annotated[bool, typer.Option("--headers-only", help="Do not read the voxels.")] = False,
+) -> None:
+    """Find everything that can be known before training: config, manifest, files, grids, labels."""
+    from rich.console import Console
+
+    from medseg import build
+    from medseg.reports.listings import facts_table
+    from medseg.run import load_studies
+    from medseg.study.check import inspect_studies
+
+    config = _load(pipeline, overrides)
+    studies, splits = load_studies(config)
+    seen = list(inspect_studies(studies, build.label_map_of(config), read_voxels=not headers_only))
+    findings = [finding for study in seen for finding in study.findings]
+    Console().print(facts_table([study.facts for study in seen if study.facts], config.label_map.names))
+    for finding in findings:
+        print(f"{finding.level}: {finding.study_id}: {finding.message}")
+    errors = sum(f.level == "error" for f in findings)
+    counts = f"{len(splits.train)} train, {len(splits.validation)} validate, {len(splits.test)} test"
+    print(f"{len(studies)} studies ({counts}): {errors} errors, {len(findings) - errors} warnings")
+    if errors:
+        raise typer.Exit(1)
+
+
+@app.command()
+def schema(
+    output: Annotated[Path, typer.Option(help="Folder for the two schema files.")] = Path("configs"),
+) -> None:
+    """Write the JSON Schemas that editors check pipeline YAMLs with."""
+    from medseg.config.json_schema import write_schemas
+
+    for path in write_schemas(output):
+        print(path)
+
+
+@app.command()
+def ui(
+    runs: Annotated[Path, typer.Option(help="The runs folder.")] = Path("runs"),
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000,
+) -> None:
+    """Serve the MLflow UI on the runs, on 127.0.0.1."""
+    from medseg.tracking import serve_ui
+
+    print(f"open http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning", flush=True)
+    raise typer.Exit(serve_ui(runs, port=port))
+
+
+class _Terminal(logging.Handler):
+    """Warnings and errors to whatever the standard error is now, so that they stand above a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record."""
+        print(self.format(record), file=sys.stderr)
+
+
+def main() -> None:
+    """Run the command line; a mistake of the user is one clear message and exit code 2, never a traceback."""
+    logging.basicConfig(format="%(levelname)s: %(message)s", handlers=[_Terminal(logging.WARNING)])
+    try:
+        app()
+    except (MedsegError, FloatingPointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        print(f"error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt as interrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(143 if str(interrupt) == "SIGTERM" else 130)
+
+
+def _version(show: bool) -> None:
+    if show:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    return None
+
+
+def _load(pipeline: Path, overrides: list[str] | None) -> PipelineConfig:
+    from medseg.build import network_problems
+    from medseg.config.load import load_pipeline
+
+    return load_pipeline(pipeline, overrides or (), checks=[network_problems])
+
+
+def _print_result(result: RunResult, config: PipelineConfig) -> None:
+    from medseg.training.distributed import world_from_environment
+
+    if not world_from_environment().is_main:
+        return
+    if result.evaluation is not None:
+        print(f"\n{result.split} studies, each scored on its own grid:")
+        _print_scores(result.evaluation)
+    print(f"run folder: {result.folder.path}")
+    if result.tracker.url:
+        print(f"MLflow:     medseg ui --runs {config.runs_dir}    (or: make ui), then")
+        print(f"            {result.tracker.url}")
+    if result.stopped:
+        print(f"stopped by {result.stopped}; go on with --resume {result.folder.path}")
+
+
+def _print_scores(evaluation: object) -> None:
+    from rich.console import Console
+
+    from medseg.evaluation import Evaluation, overall, summarise
+    from medseg.reports.tables import score_table
+
+    assert isinstance(evaluation, Evaluation)
+    Console().print(score_table(summarise(evaluation.scores), overall(evaluation.scores)))
+    for failure in evaluation.failures:
+        print(f"failed: {failure.study_id}: {failure.reason}", file=sys.stderr)
+
+
+def _exit_if_stopped(result: RunResult) -> None:
+    if result.stopped:
+        raise typer.Exit(143 if result.stopped == "SIGTERM" else 130)
+    if result.evaluation is not None and result.evaluation.failures:
+        raise typer.Exit(1)

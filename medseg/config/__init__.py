@@ -1,0 +1,1 @@
+"""From a pipeline YAML to a typed, frozen configuration: schema, loading, and schemas for editors."""

@@ -1,0 +1,92 @@
+"""The training set: sample ``index`` is a pure function of (seed, index), whichever worker of whichever run asks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TypedDict
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from medseg.data.cache import CachedStudy
+from medseg.data.sampling import Sampling, crop, draw_centre, sample_generator, study_of
+from medseg.transforms.anatomy import AnatomySettings, augment_anatomy
+from medseg.transforms.intensity import IntensitySettings, augment_intensity
+from medseg.transforms.spatial import SpatialSettings, apply_spatial, roll, source_size
+
+
+class Sample(TypedDict):
+    """One crop, or with a leading batch axis a batch of them.
+
+    image: (C, *patch) float32 in [0, 1]; C is 1 for slices and patches, 2k + 1 for slabs.
+    label: (*patch) int64 class indices; 255 is ignored.
+    """
+
+    image: Tensor
+    label: Tensor
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What training does to a crop; the defaults do nothing."""
+
+    spatial: SpatialSettings = field(default_factory=SpatialSettings)
+    anatomy: AnatomySettings = field(default_factory=AnatomySettings)
+    intensity: IntensitySettings = field(default_factory=IntensitySettings)
+
+
+class PatchDataset(Dataset[Sample]):
+    """Endless crops of cached studies: slices (2D), slabs (2.5D) or patches (3D).
+
+    Args:
+        studies: cached studies; every one is visited once before any is visited again.
+        sampling: how crops are chosen.
+        augmentation: what is done to them.
+        seed: the run's seed.
+        spatial_dims: 2 or 3.
+        slab_neighbours: slices on each side of the centre that become channels (0 for slices and patches).
+    """
+
+    def __init__(
+        self,
+        studies: Sequence[CachedStudy],
+        sampling: Sampling,
+        augmentation: Augmentation,
+        *,
+        seed: int,
+        spatial_dims: int,
+        slab_neighbours: int = 0,
+    ) -> None:
+        self.studies = list(studies)
+        self.sampling = sampling
+        self.augmentation = augmentation
+        self.seed = seed
+        self.dims = spatial_dims
+        self.slab_neighbours = slab_neighbours
+
+    def __getitem__(self, index: int) -> Sample:
+        study = self.studies[study_of(self.seed, index, len(self.studies))]
+        rng = sample_generator(self.seed, index)
+        centre = draw_centre(self.sampling, study.shape, study.voxels, rng)
+        patch_size = self.sampling.patch_size[: self.dims]
+        parameters = roll(self.augmentation.spatial, study.spacing_mm[: self.dims], rng)
+        size = source_size(parameters, patch_size)
+        image, label = self._cut(study, centre, size)
+        image, label = apply_spatial(image, label, parameters, patch_size)
+        image, label = augment_anatomy(image, label, self.augmentation.anatomy, rng)
+        image = augment_intensity(image, self.augmentation.intensity, rng)
+        return {"image": image.contiguous(), "label": label.long()}
+
+    def _cut(self, study: CachedStudy, centre: Sequence[int], size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        if self.dims == 3:
+            image = crop(study.image, centre, size).astype(np.float32)[None]
+            # copied, because a memory map is read-only and torch has no such tensors
+            return torch.from_numpy(image), torch.from_numpy(np.array(crop(study.label, centre, size)))
+        # beyond the first and last slice a slab repeats them, as inference does
+        slices = np.clip(centre[2] + np.arange(-self.slab_neighbours, self.slab_neighbours + 1), 0, study.shape[2] - 1)
+        channels = [crop(study.image, (*centre[:2], k), (*size, 1))[..., 0] for k in slices.tolist()]
+        label = crop(study.label, centre, (*size, 1))[..., 0]
+        return torch.from_numpy(np.stack(channels).astype(np.float32)), torch.from_numpy(np.array(label))

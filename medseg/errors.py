@@ -1,0 +1,45 @@
+"""The errors that medseg raises for the user to read.
+
+    MedsegError
+      ConfigError      (ValueError)    a pipeline YAML or an override
+      ManifestError    (ValueError)    a manifest CSV or a folder layout
+      StudyError       (ValueError)    one study's file: unreadable, wrong content
+        GeometryError                  grids that should agree and do not
+        LabelError                     label values that the pipeline does not name
+      CheckpointError  (RuntimeError)  a checkpoint or model folder that does not fit
+      TrackingError    (RuntimeError)  MLflow is missing or does not answer
+
+A message says what was expected, what was found, which study or YAML line, and what to do.
+"""
+
+
+class MedsegError(Exception):
+    """Base of every error that a user of medseg can cause and mend."""
+
+
+class ConfigError(MedsegError, ValueError):
+    """A pipeline YAML, a fragment or an override is wrong; the message lists every mistake."""
+
+
+class ManifestError(MedsegError, ValueError):
+    """A manifest or a data folder is wrong; the message names the rows."""
+
+
+class StudyError(MedsegError, ValueError):
+    """One study cannot be used; the message names the file and the reason."""
+
+
+class GeometryError(StudyError):
+    """Two grids that must agree do not; the message gives the numbers."""
+
+
+class LabelError(StudyError):
+    """A label map holds values that the pipeline does not name, or fractions."""
+
+
+class CheckpointError(MedsegError, RuntimeError):
+    """A checkpoint or model folder is missing, broken, or of another network."""
+
+
+class TrackingError(MedsegError, RuntimeError):
+    """MLflow is asked for and is missing or does not answer."""

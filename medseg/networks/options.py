@@ -1,0 +1,77 @@
+"""A network's options: its constructor's keyword-only parameters, checked before it is built.
+
+The annotations are the contract: a Literal lists the choices, the aliases below give the ranges. What only makes sense
+together (an encoder and its stem) is checked by the constructor, which raises ConfigError too.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from medseg.errors import ConfigError
+
+Width = Annotated[float, Field(gt=0.0, le=8.0)]
+"""Factor on an encoder's channels; 1 is the paper's."""
+
+Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
+"""Chance of dropping an activation."""
+
+Count = Annotated[int, Field(ge=1)]
+"""Channels, layers, rates."""
+
+
+def options_of(builder: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Keyword-only parameters of a builder by name, annotations resolved."""
+    parameters = inspect.signature(builder, eval_str=True).parameters
+    return {name: p for name, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def options_model(builder: Callable[..., Any], name: str) -> type[BaseModel]:
+    """A strict pydantic model of a builder's options (its JSON schema serves editors)."""
+    fields: dict[str, Any] = {key: (p.annotation, p.default) for key, p in options_of(builder).items()}
+    model: type[BaseModel] = create_model(name, __config__=ConfigDict(extra="forbid", frozen=True), **fields)
+    return model
+
+
+def checked_options(builder: Callable[..., Any], name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as the builder takes them; those not given stay absent.
+
+    Raises:
+        ConfigError: one line for each unknown option (with the nearest known) and each wrong value (with what the
+            option takes).
+    """
+    try:
+        model = options_model(builder, name).model_validate(dict(options))
+    except ValidationError as error:
+        raise ConfigError("\n".join(_mistakes(error, name, options_of(builder)))) from None
+    return {key: getattr(model, key) for key in options}
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """``; did you mean 'x'?`` for the closest known word, or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _mistakes(error: ValidationError, name: str, known: Iterable[str]) -> list[str]:
+    known = list(known)
+    reasons: dict[str, list[str]] = {}
+    found: dict[str, Any] = {}
+    for item in error.errors():
+        option = str(item["loc"][0])
+        if item["type"] == "extra_forbidden":
+            reasons[option] = [f"unknown option of {name}{nearest(option, known)}; expected one of {', '.join(known)}"]
+            continue
+        # A union reports each of its members: say the alternatives once, then what was found.
+        reasons.setdefault(option, []).append(item["msg"][:1].lower() + item["msg"][1:])
+        found[option] = item["input"]
+    return [
+        f"network.{option}: {' or '.join(dict.fromkeys(texts))}"
+        + (f", found {found[option]!r}" if option in found else "")
+        for option, texts in reasons.items()
+    ]

@@ -1,0 +1,1 @@
+"""What a person looks at after an evaluation: ``tables`` for the terminal and Markdown, ``figures`` as PNG."""

@@ -1,0 +1,81 @@
+"""What a reviewer looks at first: aggregates under stable names, pictures of the best, median and worst study."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from medseg.evaluation import Evaluation, overall, summarise
+from medseg.reports.figures import overlay, pick_best_median_worst
+from medseg.study.nifti import read_image, read_labels
+from medseg.types import LabelMap, Study
+
+
+def aggregates(evaluation: Evaluation, split: str) -> dict[str, float]:
+    """Metric name -> value, such as ``test/dice/liver``, ``test/dice_sd/liver``, ``test/miou_foreground``.
+
+    Args:
+        evaluation: scored studies and failures.
+        split: train, validation or test; starts every name.
+
+    Returns:
+        Mean, sd and median of Dice and IoU for each label, the overall scores, and how many studies count, lack the
+        label on one side or both, or failed. NaN where nothing is defined.
+    """
+    metrics: dict[str, float] = {}
+    for summary in summarise(evaluation.scores):
+        for score, spread in (("dice", summary.dice), ("iou", summary.iou)):
+            metrics[f"{split}/{score}/{summary.label}"] = spread.mean
+            metrics[f"{split}/{score}_sd/{summary.label}"] = spread.sd
+            metrics[f"{split}/{score}_median/{summary.label}"] = spread.median
+        empty = summary.n_empty_both + summary.n_empty_reference + summary.n_empty_segmentation
+        metrics[f"{split}/empty_studies/{summary.label}"] = float(empty)
+    whole = overall(evaluation.scores)
+    metrics |= {f"{split}/{key}": getattr(whole, key) for key in ("accuracy", "miou", "miou_foreground")}
+    metrics[f"{split}/studies"] = float(len(evaluation.scores))
+    metrics[f"{split}/failed_studies"] = float(len(evaluation.failures))
+    return metrics
+
+
+def draw_overlays(
+    evaluation: Evaluation,
+    studies: Sequence[Study],
+    *,
+    segmentation_of: Callable[[Study], Path],
+    label_map_of: Callable[[Study], LabelMap],
+    segmentation_map: LabelMap,
+    intensity_range_hu: tuple[float, float],
+    folder: Path,
+) -> dict[str, Path]:
+    """Draw the best, median and worst study by mean Dice.
+
+    Args:
+        evaluation: scored studies; without any nothing is drawn.
+        studies: where the scored ones are found.
+        segmentation_of: each study's segmentation file.
+        label_map_of: how each study's label values become classes.
+        segmentation_map: how the segmentations' values become classes.
+        intensity_range_hu: window of the pictures.
+        folder: made if absent.
+
+    Returns:
+        Rank (best, median, worst) -> PNG.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    by_id = {s.study_id: s for s in studies}
+    drawn: dict[str, Path] = {}
+    for rank, study_id in pick_best_median_worst(evaluation.scores).items():
+        study = by_id[study_id]
+        if study.label is None:
+            continue
+        drawn[rank] = folder / f"{rank}_{study_id}.png"
+        overlay(
+            read_image(study.image, study_id),
+            read_labels(study.label, label_map_of(study), study_id),
+            read_labels(segmentation_of(study), segmentation_map, study_id),
+            segmentation_map.names,
+            intensity_range_hu=intensity_range_hu,
+            title=f"{rank}: {study_id}",
+            path=drawn[rank],
+        )
+    return drawn

@@ -1,0 +1,11 @@
+"""What a study is: files, grids, label values, lists of studies, and synthetic ones.
+
+geometry.py      grids that agree, orientation, to RAS and back
+nifti.py         images in HU and class indices from NIfTI files, segmentations back with the file's own geometry
+nifti_bytes.py   headers and voxels as stored, through a fast gzip
+labels.py        label values -> class indices
+manifest.py      the CSV of studies, folds by subject, splits
+layouts.py       what `medseg manifest` recognises: MSD, LiTS, nnU-Net, image and label pairs
+check.py         everything that can be known of a study before training
+phantom.py       synthetic CT of anatomy.py and tumours.py, made of solids.py, drawn by rendering.py
+"""

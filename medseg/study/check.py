@@ -1,0 +1,147 @@
+"""Look at every study before training: can it be read, do its grids agree, are its labels named.
+
+One broken study never stops the others; what is wrong with each becomes a finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from medseg.errors import MedsegError
+from medseg.study.geometry import orientation, require_same_grid
+from medseg.study.nifti import read_grid, read_image_counted, read_labels
+from medseg.types import IGNORE_INDEX, Grid, LabelMap, Shape3, Spacing, Study
+
+Level = Literal["error", "warning"]
+"""An error keeps a study from being used; a warning is for a person to look at."""
+
+PLAUSIBLE_SPACING_MM = (0.1, 15.0)
+"""Voxel spacings of CT; outside, a header was probably written without, or in other units."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about one study that its owner should know."""
+
+    study_id: str
+    level: Level
+    message: str
+
+
+@dataclass(frozen=True)
+class StudyFacts:
+    """One row of the table of studies.
+
+    Attributes:
+        study_id: as in the manifest.
+        shape: voxels along I, J, K.
+        spacing_mm: along I, J, K.
+        orientation: where I, J, K point, e.g. ``"LPS"``.
+        label_voxels: class name -> voxels (and ``"ignore"`` where there are any); empty without a readable label.
+    """
+
+    study_id: str
+    shape: Shape3
+    spacing_mm: Spacing
+    orientation: str
+    label_voxels: dict[str, int] = field(default_factory=dict)
+
+
+class Inspected(NamedTuple):
+    """What came out for one study; facts is None when not even the image's header could be read."""
+
+    study: Study
+    facts: StudyFacts | None
+    findings: list[Finding]
+
+
+def check_studies(
+    studies: Iterable[Study], label_map_of: Callable[[Study], LabelMap], read_voxels: bool = True
+) -> list[Finding]:
+    """All findings about all studies, in their order; [] when all is well, or there are none.
+
+    Args:
+        studies: as a manifest lists them.
+        label_map_of: the label map that holds for a study.
+        read_voxels: whether to read images and labels whole (about a second a study), or only their headers.
+    """
+    return [finding for seen in inspect_studies(studies, label_map_of, read_voxels) for finding in seen.findings]
+
+
+def inspect_studies(
+    studies: Iterable[Study], label_map_of: Callable[[Study], LabelMap], read_voxels: bool = True
+) -> Iterator[Inspected]:
+    """``check_studies`` one study at a time, with the facts for a table; nothing that a study does stops the next."""
+    for study in studies:
+        yield _inspect(study, label_map_of, read_voxels)
+
+
+def _inspect(study: Study, label_map_of: Callable[[Study], LabelMap], read_voxels: bool) -> Inspected:
+    findings: list[Finding] = []
+    facts = None
+    with _kept(study, findings):
+        grid = read_grid(study.image, study.study_id)
+        facts = StudyFacts(study.study_id, grid.shape, grid.spacing_mm, orientation(grid.affine))
+        findings += [Finding(study.study_id, "warning", text) for text in _spacing_warnings(grid)]
+        if read_voxels:
+            with _kept(study, findings):  # a broken image does not hide what is wrong with the label
+                findings += [Finding(study.study_id, "warning", text) for text in _image_warnings(study)]
+        if study.label is not None:
+            require_same_grid(grid, read_grid(study.label, study.study_id), f"study {study.study_id}: image and label")
+            label_map = label_map_of(study)
+            if read_voxels:
+                facts = replace(facts, label_voxels=_label_voxels(study, label_map))
+                findings += [Finding(study.study_id, "warning", text) for text in _label_warnings(facts)]
+    return Inspected(study, facts, findings)
+
+
+@contextmanager
+def _kept(study: Study, findings: list[Finding]) -> Iterator[None]:
+    """Keep an error as a finding and go on: whatever one study's files do, the others are still looked at."""
+    try:
+        yield
+    except MedsegError as error:
+        findings.append(Finding(study.study_id, "error", str(error)))
+    except Exception as error:
+        findings.append(Finding(study.study_id, "error", f"{type(error).__name__}: {error}"))
+
+
+def _spacing_warnings(grid: Grid) -> list[str]:
+    low, high = PLAUSIBLE_SPACING_MM
+    if all(low <= value <= high for value in grid.spacing_mm):
+        return []
+    found = " x ".join(f"{value:g}" for value in grid.spacing_mm)
+    return [f"expected voxels of {low:g} to {high:g} mm, found {found} mm; look at the header's spacing and units"]
+
+
+def _image_warnings(study: Study) -> list[str]:
+    volume, bad = read_image_counted(study.image, study.study_id)
+    low, high = float(volume.voxels.min()), float(volume.voxels.max())
+    warnings = []
+    if bad:
+        warnings.append(f"{bad} of {volume.voxels.size} voxels are NaN or infinite and count as air")
+    if low == high:
+        warnings.append(f"every voxel of the image is {low:g}")
+    elif low >= 0:
+        warnings.append(f"expected HU, with fat and air below 0, found {low:g} to {high:g}; was the rescale applied?")
+    return warnings
+
+
+def _label_voxels(study: Study, label_map: LabelMap) -> dict[str, int]:
+    assert study.label is not None  # the caller looked
+    classes = read_labels(study.label, label_map, study.study_id).voxels
+    counts = np.bincount(classes.ravel(order="K"), minlength=IGNORE_INDEX + 1)
+    voxels = {name: int(counts[index]) for index, name in enumerate(label_map.names, start=1)}
+    return voxels | ({"ignore": int(counts[IGNORE_INDEX])} if counts[IGNORE_INDEX] else {})
+
+
+def _label_warnings(facts: StudyFacts) -> list[str]:
+    names = [name for name in facts.label_voxels if name != "ignore"]
+    if any(facts.label_voxels[name] for name in names):
+        return []
+    return [f"the label is empty: no voxel of {', '.join(names)}"]

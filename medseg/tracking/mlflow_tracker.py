@@ -1,0 +1,198 @@
+"""A Tracker that writes to one MLflow run through its own client, without MLflow's process-wide active run."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import posixpath
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from medseg.tracking.model import log_model
+from medseg.tracking.tracker import Status
+from medseg.tracking.ui import latest_run_url
+
+# MLflow 3.17's limits (mlflow/utils/validation.py); longer values would be refused with the whole batch.
+_PARAM_LENGTH = 6000
+_TAG_LENGTH = 8000
+_NAME_LENGTH = 250
+_DIGEST_LENGTH = 36
+_PARAMS_A_BATCH = 100
+_METRICS_A_BATCH = 1000
+
+FAILURE_TAG = "medseg.failure"
+"""Tag that holds why a run failed."""
+
+_TABLES_TAG = "mlflow.loggedArtifacts"
+
+_log = logging.getLogger(__name__)
+
+
+class MlflowTracker:
+    """One MLflow run.
+
+    Args:
+        client: an ``mlflow.MlflowClient``.
+        uri: the tracking URI that the client was made with.
+        run_id: a run that exists and is RUNNING.
+        experiment_id: its experiment.
+    """
+
+    def __init__(self, client: Any, *, uri: str, run_id: str, experiment_id: str) -> None:
+        self._client = client
+        self._uri = uri
+        self.run_id = run_id
+        self.experiment_id = experiment_id
+        self._lost: Counter[str] = Counter()
+
+    @property
+    def url(self) -> str:
+        """Address of the run's page in the UI."""
+        return latest_run_url(self._uri, self.run_id, self.experiment_id)
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Record settings under dotted keys; one that was recorded differently before makes its batch a warning."""
+        from mlflow.entities import Param
+
+        entries = [Param(_name(key), _cut(_text(value), _PARAM_LENGTH)) for key, value in _flatten(params)]
+        for batch in _batches(entries, _PARAMS_A_BATCH):
+            with self._forgiving("parameters"):
+                self._client.log_batch(self.run_id, params=batch)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """Record the finite values of one step."""
+        from mlflow.entities import Metric
+
+        now_ms = int(time.time() * 1000)
+        finite = {key: float(value) for key, value in metrics.items() if math.isfinite(value)}
+        entries = [Metric(_name(key), value, now_ms, step) for key, value in finite.items()]
+        for batch in _batches(entries, _METRICS_A_BATCH):
+            with self._forgiving("metrics"):
+                self._client.log_batch(self.run_id, metrics=batch)
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Set or replace tags."""
+        from mlflow.entities import RunTag
+
+        entries = [RunTag(_name(key), _cut(str(value), _TAG_LENGTH)) for key, value in tags.items()]
+        for batch in _batches(entries, _PARAMS_A_BATCH):
+            with self._forgiving("tags"):
+                self._client.log_batch(self.run_id, tags=batch)
+
+    def log_file(self, path: Path, folder: str = "") -> None:
+        """Copy a file into the artifacts."""
+        with self._forgiving("files"):
+            self._client.log_artifact(self.run_id, str(path), folder or None)
+
+    def log_text(self, text: str, name: str) -> None:
+        """Write a text artifact."""
+        with self._forgiving("texts"):
+            self._client.log_text(self.run_id, text, name)
+
+    def log_table(self, rows: Sequence[Mapping[str, Any]], name: str) -> None:
+        """Write a table artifact, replacing one of that name (MLflow's own log_table would append after a resume)."""
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        table = {"columns": columns, "data": [[_plain(row.get(key)) for key in columns] for row in rows]}
+        with self._forgiving("tables"):
+            self._client.log_text(self.run_id, json.dumps(table), name)
+            tags = self._client.get_run(self.run_id).data.tags
+            tables = json.loads(tags.get(_TABLES_TAG, "[]"))
+            entry = {"path": name, "type": "table"}
+            if entry not in tables:
+                self._client.set_tag(self.run_id, _TABLES_TAG, json.dumps([*tables, entry]))
+
+    def log_image(self, path: Path, key: str, step: int) -> None:
+        """Add a picture to the image grid."""
+        import mlflow
+
+        with self._forgiving("images"):
+            self._client.log_image(self.run_id, mlflow.Image(str(path)), key=_image_key(key), step=step)
+
+    def log_dataset(self, manifest: Path, digest: str, context: str, n_studies: int) -> None:
+        """Name the data; MLflow keeps 36 characters of the digest for its lists, the source holds all of it."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = Dataset(
+            name=manifest.stem,
+            digest=digest[:_DIGEST_LENGTH],
+            source_type="local",
+            source=json.dumps({"manifest": manifest.name, "digest": digest}),
+            profile=json.dumps({"studies": n_studies}),
+        )
+        with self._forgiving("datasets"):
+            self._client.log_inputs(self.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
+
+    def log_model(self, model_dir: Path, name: str = "model") -> None:
+        """Record a model folder as an MLflow model."""
+        with self._forgiving("models"):
+            log_model(
+                self._client, run_id=self.run_id, experiment_id=self.experiment_id, model_dir=model_dir, name=name
+            )
+
+    def finish(self, status: Status, reason: str = "") -> None:
+        """End the run, and count what could not be recorded."""
+        if reason:
+            self.set_tags({FAILURE_TAG: reason[:500]})
+        with self._forgiving("status"):
+            self._client.set_terminated(self.run_id, status=status)
+        if self._lost:
+            missing = ", ".join(f"{kind} ({count} calls)" for kind, count in sorted(self._lost.items()))
+            _log.warning("MLflow run %s is incomplete, not recorded: %s", self.run_id, missing)
+
+    @contextmanager
+    def _forgiving(self, kind: str) -> Iterator[None]:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield
+        except (MlflowException, OSError) as error:
+            self._lost[kind] += 1
+            if self._lost[kind] == 1:
+                _log.warning("MLflow did not take %s of run %s, going on without: %s", kind, self.run_id, error)
+
+
+def _flatten(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in params.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _batches(entries: Sequence[Any], size: int) -> Iterator[list[Any]]:
+    rest = iter(entries)
+    while batch := list(islice(rest, size)):
+        yield batch
+
+
+def _name(key: str) -> str:
+    """MLflow's names: letters, digits, `_ - . / :` and space, and a path in its shortest form, not from the root."""
+    return posixpath.normpath(re.sub(r"[^\w\-./: ]", "_", key).lstrip("/"))[:_NAME_LENGTH]
+
+
+def _image_key(key: str) -> str:
+    return re.sub(r"[^a-zA-Z0-9_\-./ ]", "_", key)
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, default=str) if isinstance(value, Mapping | list | tuple) else str(value)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def _plain(value: Any) -> Any:
+    """A value that JSON knows: numpy scalars as numbers, NaN as null, anything else as text."""
+    item: Callable[[], Any] | None = getattr(value, "item", None)
+    value = item() if callable(item) else value
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

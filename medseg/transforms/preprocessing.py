@@ -1,0 +1,157 @@
+"""The one deterministic chain of training, validation and inference: RAS, crop to body, resample, window.
+
+The chain is written as functions on arrays rather than as MONAI dictionary transforms because it must also run in an
+inference process that never pays MONAI's import, and because every step here knows its exact inverse; MONAI's
+Orientation and Spacing are the oracle in the tests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+from medseg.study.geometry import reorient
+from medseg.transforms.resampling import resample_classes, resample_image, resampled_affine, resampled_shape
+from medseg.types import Grid, Shape3, Volume
+
+Crop = tuple[slice, slice, slice]
+"""A box of an (I, J, K) array."""
+
+BODY_THRESHOLD_HU = -300.0
+"""Between air and lung (below) and fat (above)."""
+
+_BODY_STEP = 4
+"""The body is looked for on every fourth voxel of each axis."""
+
+_BODY_MARGIN = 4
+"""Voxels kept around the body's box."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """The chain's settings (see ``config.schema.PreprocessingConfig``).
+
+    Raises:
+        ValueError: a range that is empty or upside down, a spacing that is not positive.
+    """
+
+    spacing_mm: tuple[float | None, float | None, float | None] | None = None
+    intensity_range_hu: tuple[float, float] = (-175.0, 250.0)
+    crop_to_body: bool = True
+    antialias: bool = True
+
+    def __post_init__(self) -> None:
+        low, high = self.intensity_range_hu
+        spacing = (1.0, 1.0, 1.0) if self.spacing_mm is None else self.spacing_mm
+        if not low < high:
+            raise ValueError(f"intensity_range_hu: expected two numbers in ascending order, found {low} and {high}")
+        if len(spacing) != 3 or any(mm is not None and not mm > 0 for mm in spacing):
+            raise ValueError(f"spacing_mm: expected three numbers above 0 (or null), found {self.spacing_mm}")
+
+
+@dataclass(frozen=True, eq=False)
+class Preprocessed:
+    """A study on the network grid, and what is needed to go back.
+
+    Attributes:
+        image: (I', J', K') float32 in [0, 1], RAS.
+        grid: the network grid.
+        native: the study's own grid.
+        ras_shape: the native shape in RAS order.
+        crop: slices of the RAS-ordered native array that the network grid covers, edge to edge.
+    """
+
+    image: Tensor
+    grid: Grid
+    native: Grid
+    ras_shape: Shape3
+    crop: Crop
+
+
+def preprocess(image: Volume, settings: Preprocessing) -> Preprocessed:
+    """Bring a study to the network grid.
+
+    Args:
+        image: voxels in HU on the study's own grid.
+        settings: the chain's settings.
+
+    Returns:
+        The image in [0, 1] on the network grid and the way back. A study without any body keeps its whole box.
+    """
+    voxels, affine = reorient(image.voxels, image.grid.affine)
+    crop = body_box(voxels) if settings.crop_to_body else _whole(voxels)
+    cropped = Grid(_extent(crop), _shifted(affine, crop))
+    target = resampled_shape(cropped, settings.spacing_mm)
+    resampled = resample_image(_tensor(voxels[crop]), target, antialias=settings.antialias)
+    return Preprocessed(
+        image=_window(resampled, settings.intensity_range_hu),
+        grid=Grid(target, resampled_affine(cropped, target)),
+        native=image.grid,
+        ras_shape=_extent(_whole(voxels)),
+        crop=crop,
+    )
+
+
+def preprocess_label(label: Volume, like: Preprocessed, settings: Preprocessing) -> Tensor:
+    """Bring class indices (uint8) to the network grid of their preprocessed image; returns (I', J', K') uint8."""
+    voxels, _ = reorient(label.voxels, label.grid.affine)
+    return resample_classes(_tensor(voxels[like.crop]), like.grid.shape, antialias=settings.antialias)
+
+
+def body_box(voxels: NDArray[Any]) -> Crop:
+    """Box around the largest connected region above ``BODY_THRESHOLD_HU`` (so not the table), with a small margin.
+
+    Args:
+        voxels: (I, J, K) in HU.
+
+    Returns:
+        Slices along I, J, K; the whole array if nothing exceeds the threshold.
+    """
+    step = tuple(min(_BODY_STEP, max(1, n // 16)) for n in voxels.shape)
+    coarse = voxels[:: step[0], :: step[1], :: step[2]] > BODY_THRESHOLD_HU
+    regions, count = ndimage.label(coarse)
+    if count == 0:
+        return _whole(voxels)
+    largest = int(np.argmax(np.bincount(regions.ravel())[1:])) + 1
+    box = ndimage.find_objects((regions == largest).astype(np.uint8))[0]
+    i, j, k = (
+        slice(max(0, s.start * d - _BODY_MARGIN), min(n, s.stop * d + _BODY_MARGIN))
+        for s, d, n in zip(box, step, voxels.shape, strict=True)
+    )
+    return i, j, k
+
+
+def _window(image: Tensor, intensity_range_hu: tuple[float, float]) -> Tensor:
+    low, high = intensity_range_hu
+    return image.sub_(low).div_(high - low).clamp_(0.0, 1.0)
+
+
+def _tensor(voxels: NDArray[np.generic]) -> Tensor:
+    # torch knows neither negative strides nor big-endian numbers nor unsigned 16/32 bits
+    if any(s < 0 for s in voxels.strides) or not voxels.flags.aligned:
+        voxels = np.ascontiguousarray(voxels)
+    if voxels.dtype in (np.uint16, np.uint32) or not voxels.dtype.isnative:
+        voxels = voxels.astype(np.float32)
+    return torch.from_numpy(voxels)
+
+
+def _whole(voxels: NDArray[np.generic]) -> Crop:
+    i, j, k = (slice(0, n) for n in voxels.shape)
+    return i, j, k
+
+
+def _extent(crop: Crop) -> Shape3:
+    i, j, k = (s.stop - s.start for s in crop)
+    return i, j, k
+
+
+def _shifted(affine: NDArray[np.float64], crop: Crop) -> NDArray[np.float64]:
+    moved = affine.copy()
+    moved[:3, 3] += affine[:3, :3] @ np.asarray([s.start for s in crop], dtype=float)
+    return moved

@@ -1,0 +1,150 @@
+"""Shapes, spacings and the small frozen dataclasses that cross a border between modules.
+
+One axis order everywhere: voxel arrays are (I, J, K), the NIfTI array axes; batches are (B, C, I, J, K), slices
+(B, C, I, J). An affine maps voxel indices to world millimetres in RAS+ (NIfTI's convention).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Shape3 = tuple[int, int, int]
+"""Voxels along I, J, K."""
+
+Spacing = tuple[float, float, float]
+"""Millimetres between voxel centres along I, J, K."""
+
+Affine = NDArray[np.float64]
+"""4 x 4, voxel index -> world millimetres, RAS+."""
+
+Mode = Literal["slice", "slab", "patch"]
+"""2D slices, 2.5D slabs (neighbouring slices as channels), 3D patches."""
+
+BACKGROUND = "background"
+"""Name of class 0."""
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Where voxels lie: a shape and an affine.
+
+    Attributes:
+        shape: voxels along I, J, K.
+        affine: (4, 4) voxel -> world millimetres, RAS+.
+    """
+
+    shape: Shape3
+    affine: Affine
+
+    @property
+    def spacing_mm(self) -> Spacing:
+        """Length of each voxel axis in millimetres."""
+        i, j, k = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(i), float(j), float(k)
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of one voxel in millilitres (1 ml = 1000 mm^3), right for oblique and sheared grids."""
+        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """Voxels and the grid they lie on.
+
+    Attributes:
+        voxels: (I, J, K) array; HU for images, class indices for label maps.
+        grid: the array's shape and affine.
+        header: the file's own header (nibabel), kept to write a segmentation back; None for arrays made in memory.
+    """
+
+    voxels: NDArray[Any]
+    grid: Grid
+    header: Any = None
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """How the values of a label file become class indices.
+
+    Class 0 is background; class c (1-based) is ``names[c - 1]``.
+
+    Attributes:
+        classes: class name -> the file values merged into it, in class order.
+        ignore: file values that neither train nor score.
+        background: file values, beside 0, that are background.
+        rest_is_background: values that nothing names become background instead of an error.
+    """
+
+    classes: Mapping[str, tuple[int, ...]]
+    ignore: tuple[int, ...] = ()
+    background: tuple[int, ...] = ()
+    rest_is_background: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Foreground class names in class order (class 1 first)."""
+        return tuple(self.classes)
+
+
+IGNORE_INDEX = 255
+"""Class index of voxels that neither train nor score (so at most 254 foreground classes)."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """One CT as a manifest lists it.
+
+    Attributes:
+        study_id: unique in the manifest; names the output files.
+        subject_id: the person; splits go by subject.
+        fold: "0", "1", ... for cross-validation, "test" for the test set, "" for not assigned.
+        image: absolute path.
+        label: absolute path or None.
+        label_map: name of one of the pipeline's ``data.label_maps``; "" means the pipeline's ``labels``.
+    """
+
+    study_id: str
+    subject_id: str
+    fold: str
+    image: Path
+    label: Path | None = None
+    label_map: str = ""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """All that is needed to rebuild a network and to use it as it was trained; written as model.json.
+
+    Attributes:
+        network: name in NETWORKS.
+        options: the network's own arguments.
+        spatial_dims: 2 or 3.
+        in_channels: channels of the network's input (2 * slab_neighbours + 1 for slabs).
+        class_names: foreground names; num_classes = len + 1.
+        mode: slice, slab or patch.
+        slab_neighbours: slices on each side of the centre slice that become channels (0 unless mode is slab).
+        preprocessing: arguments of ``transforms.preprocessing.Preprocessing``.
+        inference: arguments of ``inference.sliding_window.Windows`` and of post-processing.
+    """
+
+    network: str
+    options: Mapping[str, Any]
+    spatial_dims: int
+    in_channels: int
+    class_names: tuple[str, ...]
+    mode: Mode
+    slab_neighbours: int
+    preprocessing: Mapping[str, Any]
+    inference: Mapping[str, Any]
+
+    @property
+    def num_classes(self) -> int:
+        """Classes including background."""
+        return len(self.class_names) + 1

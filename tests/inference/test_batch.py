@@ -1,0 +1,134 @@
+"""Many studies: found wherever they lie, and a broken one stops none of the others."""
+
+import json
+
+import numpy as np
+import pytest
+
+from medseg.errors import ManifestError, StudyError
+from medseg.inference.batch import find_inputs, segment_studies
+from medseg.inference.segmenter import Segmenter, load_segmenter
+from medseg.study.nifti import read_image, write_image
+from medseg.types import Grid
+
+
+def touch(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "study_id"), [("a.nii", "a"), ("b.v2.nii.gz", "b.v2"), ("c.nii.nii.gz", "c.nii"), ("d", "d")]
+)
+def test_file_is_named_without_its_suffix(tmp_path, name, study_id):
+    touch(tmp_path, name)
+    assert find_inputs(tmp_path / name) == [(study_id, tmp_path / name)]
+
+
+def test_folder_is_searched_in_depth_and_only_for_nifti(tmp_path):
+    touch(tmp_path, "b.nii", "a/x.nii.gz", "a/b/x.nii.gz", "a/x.json", "y.niix", "._b.nii", ".part.b.nii.gz")
+    (tmp_path / "z.nii").mkdir()
+    assert find_inputs(tmp_path) == [
+        ("a__b__x", tmp_path / "a/b/x.nii.gz"),
+        ("a__x", tmp_path / "a/x.nii.gz"),
+        ("b", tmp_path / "b.nii"),
+    ]
+
+
+def test_manifest_gives_its_ids_and_missing_images_are_left_to_the_study(tmp_path):
+    touch(tmp_path, "images/1.nii")
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("study_id,subject_id,fold,image,label\ns1,,0,images/1.nii,\ns2,,,images/2.nii,\n")
+    assert find_inputs(manifest) == [("s1", tmp_path / "images/1.nii"), ("s2", tmp_path / "images/2.nii")]
+    assert find_inputs(manifest, tmp_path / "other")[1] == ("s2", tmp_path / "other/images/2.nii")
+
+
+def test_files_of_the_output_folder_are_no_inputs(tmp_path):
+    touch(tmp_path, "a.nii", "out/a.nii.gz", "outer/a.nii.gz")
+    assert [study_id for study_id, _ in find_inputs(tmp_path, exclude=tmp_path / "out")] == ["a", "outer__a"]
+    assert [study_id for study_id, _ in find_inputs(tmp_path, exclude=tmp_path)] == ["a", "out__a", "outer__a"]
+
+
+@pytest.mark.parametrize("names", [("x.nii", "x.nii.gz"), ("a__x.nii", "a/x.nii")])
+def test_two_files_of_one_id_are_refused(tmp_path, names):
+    touch(tmp_path, *names)
+    with pytest.raises(ManifestError, match="would both become"):
+        find_inputs(tmp_path)
+
+
+def test_nothing_to_segment_is_an_error(tmp_path):
+    touch(tmp_path, "notes.txt")
+    with pytest.raises(ManifestError, match="files in this folder, found none"):
+        find_inputs(tmp_path)
+    with pytest.raises(ManifestError, match="does not exist"):
+        find_inputs(tmp_path / "missing")
+
+
+@pytest.fixture
+def studies(tmp_path):
+    """good, cut (short), gone (not there), last: all inputs but two can be read."""
+    for name in ("good", "cut", "last"):
+        voxels = np.random.default_rng(0).integers(-200, 300, (12, 10, 8)).astype(np.int16)
+        write_image(tmp_path / f"{name}.nii.gz", voxels, Grid(voxels.shape, np.diag([-6.0, 6.0, 5.0, 1.0])))
+    cut = tmp_path / "cut.nii.gz"
+    cut.write_bytes(cut.read_bytes()[:-100])
+    return [(name, tmp_path / f"{name}.nii.gz") for name in ("good", "cut", "gone", "last")]
+
+
+def test_broken_studies_fail_with_their_reason_and_the_others_are_segmented(model, studies, tmp_path, caplog):
+    seen = []
+    output = tmp_path / "out" / "deep"
+    outcomes = segment_studies(load_segmenter(model()[0], "cpu"), studies, output, on_done=seen.append)
+    assert outcomes == seen
+    assert [(o.study_id, o.status) for o in outcomes] == [
+        ("good", "ok"),
+        ("cut", "failed"),
+        ("gone", "failed"),
+        ("last", "ok"),
+    ]
+    assert "cut short" in outcomes[1].reason
+    assert "no such file" in outcomes[2].reason
+    assert [o.reason for o in outcomes if o.status == "ok"] == ["", ""]
+    assert [o.segmentation for o in outcomes] == [str(output / "good.nii.gz"), "", "", str(output / "last.nii.gz")]
+    assert sorted(p.name for p in output.iterdir()) == ["good.nii.gz", "last.nii.gz", "segment.jsonl"]
+    assert read_image(output / "good.nii.gz").voxels.shape == (12, 10, 8)
+    assert [record.message[:4] for record in caplog.records if record.levelname == "ERROR"] == ["cut:", "gone"]
+
+
+def test_record_has_a_line_for_every_study_of_every_run(model, studies, tmp_path):
+    segmenter = load_segmenter(model()[0], "cpu")
+    segment_studies(segmenter, studies[:2], tmp_path / "out")
+    segment_studies(segmenter, studies[3:], tmp_path / "out")
+    lines = [json.loads(line) for line in (tmp_path / "out" / "segment.jsonl").read_text().splitlines()]
+    assert [line["study_id"] for line in lines] == ["good", "cut", "last"]
+    assert set(lines[0]) == {"study_id", "status", "reason", "segmentation", "seconds"}
+    assert lines[0]["seconds"] > 0
+
+
+@pytest.mark.parametrize(
+    "error", [StudyError("a\nb"), OSError("a b"), MemoryError(), RuntimeError("CUDA out of memory")]
+)
+def test_any_failure_of_a_study_is_one_line_and_not_the_end(studies, tmp_path, monkeypatch, error):
+    class Failing(Segmenter):
+        def __init__(self):
+            pass
+
+        def segment_file(self, image, output):
+            raise error
+
+    outcomes = segment_studies(Failing(), studies, tmp_path / "out")
+    assert {o.status for o in outcomes} == {"failed"}
+    assert {o.reason for o in outcomes} == {str(error).replace("\n", " ") or "MemoryError"}
+
+
+def test_output_folder_that_is_the_input_folder_costs_no_image(model, studies, tmp_path):
+    before = studies[0][1].read_bytes()
+    (outcome,) = segment_studies(load_segmenter(model()[0], "cpu"), studies[:1], tmp_path)
+    assert "would replace its own image" in outcome.reason
+    assert studies[0][1].read_bytes() == before
+
+
+def test_no_studies_have_no_outcomes(tmp_path):
+    assert segment_studies(None, [], tmp_path / "out") == []

@@ -1,0 +1,158 @@
+"""Windows cover a study, and what they say is joined as if the network had seen it whole."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from medseg.inference.sliding_window import Windows, predict_logits, window_starts, window_weights
+
+
+class PerVoxel(nn.Module):
+    """Logits (-x, x, x squared) of the middle channel: the same for a voxel in whichever window it lies."""
+
+    def __init__(self):
+        super().__init__()
+        self.sizes = []
+
+    def forward(self, x):
+        self.sizes.append(tuple(x.shape))
+        middle = x[:, x.shape[1] // 2]
+        return torch.stack([-middle, middle, middle**2], dim=1)
+
+
+def convolution(dims, in_channels=1):
+    torch.manual_seed(0)
+    layer = {2: nn.Conv2d, 3: nn.Conv3d}[dims]
+    return layer(in_channels, 2, 3, padding=1).eval()
+
+
+def image_of(*shape):
+    return torch.rand(shape, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("blending", ["gaussian", "constant"])
+@pytest.mark.parametrize(
+    ("mode", "size", "neighbours"), [("patch", (6, 5, 4), 0), ("slice", (6, 5, 1), 0), ("slab", (6, 5, 1), 2)]
+)
+@pytest.mark.parametrize("shape", [(13, 9, 7), (6, 5, 4), (3, 2, 1), (20, 4, 5)])
+def test_function_of_the_voxel_gives_the_same_logits_as_on_the_whole_volume(mode, size, neighbours, blending, shape):
+    image = image_of(*shape)
+    windows = Windows(size, mode, neighbours, overlap=0.4, blending=blending, batch_size=3, flip_axes=(0, 1))
+    logits = predict_logits(PerVoxel(), image, windows, 3)
+    assert logits.dtype == torch.float32
+    assert torch.allclose(logits, torch.stack([-image, image, image**2]), atol=1e-5)
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5, 0.8, 0.99])
+@pytest.mark.parametrize("length", [10, 11, 19, 20, 37])
+def test_windows_reach_from_edge_to_edge_and_keep_their_overlap(length, overlap):
+    (starts, *_) = window_starts((length, 10, 10), Windows((10, 10, 10), overlap=overlap))
+    assert starts[0] == 0
+    assert starts[-1] + 10 == length
+    steps = [b - a for a, b in pairwise(starts)]
+    assert all(1 <= step <= max(1, 10 - 10 * overlap + 1e-6) for step in steps)
+    # no more windows than the overlap asks for
+    assert len(starts) == 1 + -(-(length - 10) // max(1, round(10 * (1 - overlap))))
+
+
+def test_starts_worked_out_by_hand():
+    assert window_starts((10, 4, 7), Windows((4, 4, 4), overlap=0.5)) == [[0, 2, 4, 6], [0], [0, 2, 3]]
+    assert window_starts((5, 4, 3), Windows((4, 4, 1), "slice", overlap=0.5)) == [[0, 1], [0], [0, 1, 2]]
+
+
+def test_weights_are_one_in_the_middle_and_a_gaussian_of_an_eighth_of_the_size():
+    weights = window_weights((9, 5, 1), "gaussian")
+    assert weights[4, 2, 0] == 1.0
+    assert weights[6, 2, 0].item() == pytest.approx(2.718281828 ** (-0.5 * (2 / (9 / 8)) ** 2))
+    assert weights[0, 0, 0].item() == pytest.approx(1e-3)
+    assert torch.equal(weights, weights.flip([0, 1]))
+    assert torch.equal(window_weights((2, 3, 4), "constant"), torch.ones(2, 3, 4))
+
+
+def test_overlapping_windows_are_averaged_by_their_weights():
+    class Numbered(nn.Module):
+        def forward(self, x):
+            return torch.arange(1.0, len(x) + 1)[:, None, None, None, None].expand(-1, 2, *x.shape[2:])
+
+    windows = Windows((4, 1, 1), overlap=0.5, blending="constant", batch_size=9)
+    logits = predict_logits(Numbered(), torch.zeros(8, 1, 1), windows, 2)
+    assert logits[0].flatten().tolist() == [1, 1, 1.5, 1.5, 2.5, 2.5, 3, 3]
+    bell = window_weights((4, 1, 1), "gaussian").flatten()
+    logits = predict_logits(Numbered(), torch.zeros(6, 1, 1), Windows((4, 1, 1)), 2)
+    assert logits[1, 2].item() == pytest.approx(((bell[2] + 2 * bell[0]) / (bell[2] + bell[0])).item())
+
+
+@pytest.mark.parametrize("blending", ["gaussian", "constant"])
+@pytest.mark.parametrize("mode", ["patch", "slice"])
+def test_equals_monais_sliding_window_where_both_place_the_windows_alike(blending, mode):
+    from monai.inferers import sliding_window_inference
+
+    # steps of half a window divide the volume: elsewhere MONAI pushes its last window back, we spread all of them
+    image, size = image_of(16, 12, 8), (8, 6, 4)
+    if mode == "patch":
+        network = convolution(3)
+        expected = sliding_window_inference(image[None, None], size, 4, network, 0.5, mode=blending)[0]
+    else:
+        network, size = convolution(2), (8, 6, 1)
+        slices = image.movedim(-1, 0)[:, None]
+        expected = sliding_window_inference(slices, size[:2], 4, network, 0.5, mode=blending).movedim(0, -1)
+    with torch.inference_mode():
+        logits = predict_logits(network, image, Windows(size, mode, blending=blending), 2)
+    assert torch.allclose(logits, expected, atol=1e-5)
+
+
+def test_flips_are_undone_and_averaged():
+    image, network = image_of(6, 5, 4), convolution(3)
+    logits = predict_logits(network, image, Windows((6, 5, 4), flip_axes=(0, 2)), 2)
+    with torch.inference_mode():
+        flipped = [
+            network(image.flip(axes)[None, None])[0].flip([a + 1 for a in axes]) for axes in ([], [0], [2], [0, 2])
+        ]
+    assert torch.allclose(logits, torch.stack(flipped).mean(dim=0), atol=1e-5)
+    assert not torch.allclose(logits, flipped[0], atol=1e-3)
+
+
+def test_slab_sees_its_neighbours_and_the_edge_slices_again():
+    class Keep(nn.Module):
+        def forward(self, x):
+            return x
+
+    image = torch.arange(4.0).expand(3, 2, 4)
+    channels = predict_logits(Keep(), image, Windows((3, 2, 1), "slab", 2), 5)
+    assert channels[:, 0, 0].T.tolist() == [[0, 0, 0, 1, 2], [0, 0, 1, 2, 3], [0, 1, 2, 3, 3], [1, 2, 3, 3, 3]]
+
+
+@pytest.mark.parametrize(("mode", "size", "dims"), [("patch", (5, 4, 4), 3), ("slab", (5, 4, 1), 2)])
+def test_batch_size_does_not_matter(mode, size, dims):
+    network = convolution(dims, 3 if mode == "slab" else 1)
+    one, many = (
+        predict_logits(network, image_of(9, 8, 6), Windows(size, mode, int(mode == "slab"), batch_size=n), 2)
+        for n in (1, 7)
+    )
+    assert torch.allclose(one, many, atol=1e-6)
+
+
+def test_no_forward_pass_is_larger_than_the_batch_and_all_have_the_windows_size():
+    network = PerVoxel()
+    predict_logits(network, image_of(9, 3, 4), Windows((4, 4, 4), batch_size=3), 3)
+    assert network.sizes == [(3, 1, 4, 4, 4), (1, 1, 4, 4, 4)]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"size": (4, 4)},
+        {"size": (4, 4, 0)},
+        {"size": (4, 4, 3), "mode": "slice"},
+        {"size": (4, 4, 4), "overlap": 1.0},
+        {"size": (4, 4, 4), "batch_size": 0},
+        {"size": (4, 4, 4), "blending": "mean"},
+        {"size": (4, 4, 4), "mode": "volume"},
+        {"size": (4, 4, 4), "flip_axes": (3,)},
+    ],
+)
+def test_settings_out_of_range_are_refused(settings):
+    with pytest.raises(ValueError, match="expected"):
+        Windows(**settings)

@@ -1,0 +1,71 @@
+import pytest
+import torch
+from torch.nn import functional as F
+
+from medseg.networks.upsampling import Upsample, linear_kernel, resize, unpool
+
+POOL = {2: F.max_pool2d, 3: F.max_pool3d}
+UNPOOL = {2: F.max_unpool2d, 3: F.max_unpool3d}
+
+
+def test_kernels_are_the_known_ones():
+    assert linear_kernel(2, 1).tolist() == [0.25, 0.75, 0.75, 0.25]
+    assert linear_kernel(3, 1).tolist() == pytest.approx([1 / 3, 2 / 3, 1, 2 / 3, 1 / 3])
+    assert linear_kernel(4, 1).tolist() == [0.125, 0.375, 0.625, 0.875, 0.875, 0.625, 0.375, 0.125]
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("factor", [2, 3, 8])
+def test_a_kernel_sums_to_the_factor_for_each_axis(dims, factor):
+    assert linear_kernel(factor, dims).sum().item() == pytest.approx(factor**dims)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("method", ["depthwise", "dense"])
+@pytest.mark.parametrize("factor", [2, 3, 4])
+def test_a_fresh_deconvolution_interpolates_but_for_its_border(dims, method, factor):
+    x = torch.randn(1, 2, *(6, 5, 4)[:dims])
+    fixed = Upsample(dims, 2, factor, method="fixed")
+    learned = Upsample(dims, 2, factor, method=method)
+    interior = (..., *(slice(factor, -factor) for _ in range(dims)))
+    assert learned(x).shape == fixed(x).shape
+    torch.testing.assert_close(learned(x)[interior], fixed(x)[interior])
+
+
+def test_only_learned_upsampling_has_parameters():
+    count = {
+        m: sum(p.numel() for p in Upsample(2, 21, 2, method=m).parameters()) for m in ("fixed", "depthwise", "dense")
+    }
+    assert count == {"fixed": 0, "depthwise": 21 * 16, "dense": 21 * 21 * 16}
+
+
+@pytest.mark.parametrize("size", [(5, 7), (3, 4, 5)])
+def test_resizing_a_constant_keeps_it(size):
+    y = resize(torch.full((1, 1, *(2 for _ in size)), 3.0), size)
+    torch.testing.assert_close(y, torch.full((1, 1, *size), 3.0))
+
+
+def test_resizing_to_the_same_size_gives_the_very_tensor():
+    x = torch.randn(1, 1, 4, 4)
+    assert resize(x, (4, 4)) is x
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("length", [8, 9])
+@pytest.mark.parametrize("ceil_mode", [False, True])
+def test_unpooling_puts_every_maximum_where_it_was(dims, length, ceil_mode):
+    x = torch.rand(2, 3, *(length,) * dims) + 0.1
+    pooled, indices = POOL[dims](x, 2, ceil_mode=ceil_mode, return_indices=True)
+    y = unpool(pooled, indices, x.shape[2:])
+    assert (y != 0).sum() == pooled.numel()
+    assert torch.equal(y[y != 0], x[y != 0])
+    assert torch.equal(POOL[dims](y, 2, ceil_mode=ceil_mode), pooled)
+    assert torch.equal(y, UNPOOL[dims](pooled, indices, 2, output_size=x.shape[2:]))
+
+
+def test_the_gradient_of_unpooling_is_the_value_at_the_maximum():
+    x = torch.rand(1, 1, 4, 4)
+    pooled, indices = F.max_pool2d(x, 2, return_indices=True)
+    pooled.requires_grad_()
+    unpool(pooled, indices, (4, 4)).mul(torch.arange(16.0).view(4, 4)).sum().backward()
+    assert torch.equal(pooled.grad, indices.float())

@@ -1,0 +1,401 @@
+"""Every setting of a pipeline arrives where it acts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from medseg import build
+from medseg.config.load import load_pipeline
+from medseg.config.schema import PipelineConfig
+from medseg.data.cache import CachedStudy
+from medseg.data.dataset import Augmentation, PatchDataset
+from medseg.errors import ConfigError, GeometryError
+from medseg.networks import build_network
+from medseg.training.fit import FitSettings
+from medseg.training.schedule import Schedule
+from medseg.transforms.anatomy import AnatomySettings
+from medseg.transforms.intensity import IntensitySettings
+from medseg.transforms.preprocessing import Preprocessing
+from medseg.transforms.spatial import SpatialSettings
+from medseg.types import LabelMap, Study
+
+Config = Callable[..., PipelineConfig]
+CPU = torch.device("cpu")
+
+
+def _study(label_map: str = "") -> Study:
+    return Study("a", "a", "0", Path("a.nii.gz"), Path("b.nii.gz"), label_map)
+
+
+def _cached(study_id: str, class_voxels: dict[int, int]) -> CachedStudy:
+    return CachedStudy(study_id, Path("nowhere"), (32, 32, 32), (1.0, 1.0, 1.0), class_voxels)
+
+
+class TestLabels:
+    def test_pipelines_labels_are_the_default(self, tiny_config: Config) -> None:
+        assert build.label_map_of(tiny_config())(_study()) == LabelMap({"liver": (1,), "tumour": (2,)})
+
+    def test_other_maps_keep_the_pipelines_class_order(self, tiny_config: Config) -> None:
+        config = tiny_config("data.label_maps={organs: {tumour: 9, liver: [5, 6], ignore: 7, background: rest}}")
+        found = build.label_map_of(config)(_study("organs"))
+        assert found == LabelMap({"liver": (5, 6), "tumour": (9,)}, ignore=(7,), rest_is_background=True)
+
+    def test_class_that_another_map_leaves_out_does_not_occur(self, tiny_config: Config) -> None:
+        config = tiny_config("data.label_maps={organs: {liver: 5, background: rest}}")
+        assert build.label_map_of(config)(_study("organs")).classes == {"liver": (5,), "tumour": ()}
+
+    def test_map_that_the_pipeline_does_not_have_names_the_study_and_the_choices(self, tiny_config: Config) -> None:
+        config = tiny_config("data.label_maps={organs: {liver: 5}, lits: {liver: 1}}")
+        with pytest.raises(
+            ConfigError, match=r"a: the manifest's label_map is 'msd'; data\.label_maps has lits, organs"
+        ):
+            build.label_map_of(config)(_study("msd"))
+
+    def test_own_segmentations_have_value_c_for_class_c(self) -> None:
+        assert build.segmentation_map(["liver", "tumour"]) == LabelMap({"liver": (1,), "tumour": (2,)})
+
+
+class TestModelSpec:
+    def test_preprocessing_arrives(self, tiny_config: Config) -> None:
+        section = "{spacing_mm: [1.5, null, 3], intensity_range_hu: [-50, 150], crop_to_body: false, antialias: false}"
+        config = tiny_config(f"preprocessing={section}")
+        expected = Preprocessing((1.5, None, 3.0), (-50.0, 150.0), crop_to_body=False, antialias=False)
+        assert build.preprocessing(config) == expected
+        assert Preprocessing(**build.model_spec(config).preprocessing) == expected
+
+    def test_inference_arrives(self, tiny_config: Config) -> None:
+        spec = build.model_spec(
+            tiny_config(
+                "inference.window_size=[8, 12, 16]",
+                "inference.overlap=0.75",
+                "inference.blending=constant",
+                "inference.batch_size=7",
+                "inference.flip_axes=[R, S]",
+                "inference.keep_largest=[liver]",
+            )
+        )
+        assert spec.inference == {
+            "size": (8, 12, 16),
+            "overlap": 0.75,
+            "blending": "constant",
+            "batch_size": 7,
+            "flip_axes": (0, 2),
+            "keep_largest": ("liver",),
+        }
+
+    @pytest.mark.parametrize(
+        ("overrides", "expected"),
+        [
+            (["data.mode=patch"], (3, 1, 0, (16, 16, 16))),
+            (["data.mode=slice", "data.patch_size=[24, 32]"], (2, 1, 0, (24, 32, 1))),
+            (["data.mode=slab", "data.slab_neighbours=2", "data.patch_size=[24, 32]"], (2, 5, 2, (24, 32, 1))),
+        ],
+        ids=["patch", "slice", "slab"],
+    )
+    def test_mode_decides_dimensions_channels_and_window(
+        self, tiny_config: Config, overrides: list[str], expected: tuple[Any, ...]
+    ) -> None:
+        spec = build.model_spec(tiny_config(*overrides))
+        assert (spec.spatial_dims, spec.in_channels, spec.slab_neighbours, spec.inference["size"]) == expected
+
+    def test_network_and_classes_arrive(self, tiny_config: Config) -> None:
+        spec = build.model_spec(tiny_config("network.dropout=0.25"))
+        assert (spec.network, spec.class_names, spec.num_classes) == ("unet", ("liver", "tumour"), 3)
+        assert spec.options["dropout"] == 0.25
+        assert list(spec.options["channels"]) == [4, 8]
+
+
+class TestNetwork:
+    def test_weights_are_a_function_of_the_seed(self, tiny_config: Config) -> None:
+        weights = []
+        for seed in (1, 2, 1):
+            torch.rand(1)  # whatever was drawn before
+            net = build.network(tiny_config(f"training.seed={seed}"))
+            weights.append(next(iter(net.parameters())).detach())
+        assert torch.equal(weights[0], weights[2])
+        assert not torch.equal(weights[0], weights[1])
+
+    def test_channels_and_classes_fit_the_pipeline(self, tiny_config: Config) -> None:
+        net = build.network(tiny_config("data.mode=slab", "data.patch_size=[16, 16]", "data.slab_neighbours=1"))
+        assert net(torch.zeros(1, 3, 16, 16)).shape == (1, 3, 16, 16)
+
+
+class TestNetworkProblems:
+    def _problems(self, **network: Any) -> dict[str, str]:
+        return {p.key: p.message for p in build.network_problems({"network": network, "data": {"mode": "patch"}})}
+
+    def test_unknown_network_gets_the_nearest_name(self) -> None:
+        problems = self._problems(name="segnett")
+        assert list(problems) == ["network.name"]
+        assert "'segnett'" in problems["network.name"]
+        assert "did you mean 'segnet'?" in problems["network.name"]
+
+    def test_unknown_options_get_their_keys_and_nearest_names(self) -> None:
+        problems = self._problems(name="unet", chanels=[4, 8], num_res_unit=1)
+        assert problems.keys() == {"network.chanels", "network.num_res_unit"}
+        assert "channels" in problems["network.chanels"]
+        assert "num_res_units" in problems["network.num_res_unit"]
+
+    def test_wrong_values_get_the_options_key(self) -> None:
+        problems = self._problems(name="unet", dropout=1.5, norm="batchnorm")
+        assert problems.keys() == {"network.dropout", "network.norm"}
+
+    def test_options_that_do_not_go_together_are_found_before_any_data_is_read(self) -> None:
+        problems = self._problems(name="unet", channels=[4, 8, 16], strides=[2])
+        assert "expected 2" in problems["network.strides"]
+
+    def test_message_without_a_key_is_kept_whole(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*args: Any, **kwargs: Any) -> None:
+            raise ConfigError("network unet: expected spatial_dims in (2,), found 3")
+
+        monkeypatch.setattr(build, "_build_without_memory", refuse)
+        assert self._problems(name="unet") == {"network": "network unet: expected spatial_dims in (2,), found 3"}
+
+    def test_good_and_missing_networks_have_none(self) -> None:
+        assert self._problems(name="unet", channels=[4, 8], strides=[2]) == {}
+        for pipeline in ({}, {"network": None}, {"network": {"name": 3}}):
+            assert build.network_problems(pipeline) == []
+
+    def test_problem_stands_in_the_pipelines_report_with_its_line(self, tiny: Path) -> None:
+        with pytest.raises(ConfigError, match=r"override 1 .*network\.dropuot.*dropout"):
+            load_pipeline(tiny, ["network.dropuot=0.5"], checks=[build.network_problems])
+
+
+AUGMENTATION = """{
+  flip: {probability: 0.11, axes: [R, A]}, rotate: {probability: 0.12, degrees: 13},
+  scale: {probability: 0.14, factor: [0.7, 1.4]}, translate: {probability: 0.13, mm: 7},
+  elastic: {probability: 0.15, displacement_voxels: 3, control_points: 5},
+  class_shift: {probability: 0.22, shift: [-0.2, 0.1]}, truncate: {probability: 0.23, share: [0.3, 0.9]},
+  noise: {probability: 0.16, std: [0.01, 0.2]}, blur: {probability: 0.17, sigma_voxels: [0.4, 1.1]},
+  contrast: {probability: 0.18, factor: [0.6, 1.3], shift: [-0.1, 0.1]},
+  gamma: {probability: 0.19, gamma: [0.8, 1.2]}, low_resolution: {probability: 0.21, zoom: [0.4, 0.9]}}"""
+
+
+class TestDataset:
+    def _dataset(self, config: PipelineConfig) -> PatchDataset:
+        return build.dataset(config, [_cached("a", {0: 1, 1: 1})])
+
+    def test_every_augmentation_arrives(self, tiny_config: Config) -> None:
+        found = self._dataset(tiny_config(f"augmentation={AUGMENTATION}")).augmentation
+        assert found.spatial == SpatialSettings(
+            flip_probability=0.11,
+            flip_axes=(0, 1),
+            rotate_probability=0.12,
+            rotate_degrees=13.0,
+            scale_probability=0.14,
+            scale_factor=(0.7, 1.4),
+            translate_probability=0.13,
+            translate_mm=7.0,
+            elastic_probability=0.15,
+            elastic_displacement_voxels=3.0,
+            elastic_control_points=5,
+        )
+        assert found.anatomy == AnatomySettings(
+            class_shift_probability=0.22,
+            class_shift_shift=(-0.2, 0.1),
+            truncate_probability=0.23,
+            truncate_share=(0.3, 0.9),
+        )
+        assert found.intensity == IntensitySettings(
+            noise_probability=0.16,
+            noise_std=(0.01, 0.2),
+            blur_probability=0.17,
+            blur_sigma_voxels=(0.4, 1.1),
+            contrast_probability=0.18,
+            contrast_factor=(0.6, 1.3),
+            contrast_shift=(-0.1, 0.1),
+            gamma_probability=0.19,
+            gamma=(0.8, 1.2),
+            low_resolution_probability=0.21,
+            low_resolution_zoom=(0.4, 0.9),
+        )
+
+    def test_augmentation_of_every_name_is_in_that_test(self, tiny_config: Config) -> None:
+        section = tiny_config(f"augmentation={AUGMENTATION}").augmentation
+        assert None not in section.model_dump().values()
+
+    def test_without_augmentation_all_is_off(self, tiny_config: Config) -> None:
+        found = self._dataset(tiny_config()).augmentation
+        assert found == Augmentation()
+
+    def test_sampling_seed_and_mode_arrive(self, tiny_config: Config) -> None:
+        dataset = self._dataset(
+            tiny_config(
+                "data.mode=slab",
+                "data.slab_neighbours=2",
+                "data.patch_size=[8, 12]",
+                "data.foreground_share=0.75",
+                "data.class_shares={tumour: 3}",
+                "training.seed=9",
+            )
+        )
+        sampling = dataset.sampling
+        assert (sampling.patch_size, sampling.foreground_share) == ((8, 12, 1), 0.75)
+        assert sampling.class_shares == {2: 3.0}
+        assert (dataset.seed, dataset.dims, dataset.slab_neighbours) == (9, 2, 2)
+
+
+class TestLoss:
+    def _cross_entropy_weights(self, config: PipelineConfig) -> list[float]:
+        studies = [_cached("a", {0: 600, 1: 100}), _cached("b", {0: 200, 1: 100, 255: 50})]
+        weights: list[float] = build.loss(config, studies).terms["cross_entropy"].class_weights.tolist()
+        return weights
+
+    def test_dice_and_cross_entropy_are_the_default(self, tiny_config: Config) -> None:
+        loss = build.loss(tiny_config(), [])
+        assert loss.weights == {"dice": 1.0, "cross_entropy": 1.0}
+
+    def test_weights_and_options_of_the_terms_arrive(self, tiny_config: Config) -> None:
+        terms = "[{name: dice, weight: 0.5, include_background: true, batch: true}, {name: cross_entropy, weight: 2}]"
+        loss = build.loss(tiny_config(f"training.loss={terms}"), [])
+        assert loss.weights == {"dice": 0.5, "cross_entropy": 2.0}
+        dice = loss.terms["dice"].dice
+        assert (dice.include_background, dice.batch) == (True, True)
+
+    def test_balanced_weights_count_the_training_voxels(self, tiny_config: Config) -> None:
+        config = tiny_config("training.loss=[{name: cross_entropy, class_weights: balanced}]")
+        # 800 background, 200 liver, no tumour: 1/800 and 1/200, scaled to a mean of 1
+        assert self._cross_entropy_weights(config) == pytest.approx([0.4, 1.6, 0.0])
+
+    def test_weights_by_name_with_one_for_the_others(self, tiny_config: Config) -> None:
+        config = tiny_config("training.loss=[{name: cross_entropy, class_weights: {tumour: 5, background: 0.5}}]")
+        assert self._cross_entropy_weights(config) == pytest.approx([0.5, 1.0, 5.0])
+
+
+class TestTrainee:
+    def _groups(self, config: PipelineConfig, net: torch.nn.Module) -> list[dict[str, Any]]:
+        return build.trainee(config, net, CPU).optimizer.param_groups
+
+    def test_only_kernels_decay(self, tiny_config: Config) -> None:
+        net = build_network("segnet", 2, 1, 2, width=0.125, stages=2, norm="batch")
+        config = tiny_config("training.optimizer={name: sgd, learning_rate: 0.5, momentum: 0.8, weight_decay: 0.01}")
+        decayed, kept = self._groups(config, net)
+        assert (decayed["weight_decay"], kept["weight_decay"]) == (0.01, 0.0)
+        assert {p.ndim for p in decayed["params"]} == {4}
+        assert {p.ndim for p in kept["params"]} == {1}
+        assert len(decayed["params"]) + len(kept["params"]) == len(list(net.parameters()))
+        assert (decayed["lr"], decayed["momentum"], decayed["nesterov"]) == (0.5, 0.8, True)
+
+    def test_sgd_without_momentum(self, tiny_config: Config) -> None:
+        config = tiny_config("training.optimizer={name: sgd, momentum: 0}")
+        assert self._groups(config, build.network(config))[0]["nesterov"] is False
+
+    def test_adamw(self, tiny_config: Config) -> None:
+        config = tiny_config(
+            "training.optimizer={name: adamw, learning_rate: 2e-3, betas: [0.8, 0.9], weight_decay: 0.05}"
+        )
+        trainee = build.trainee(config, build.network(config), CPU)
+        group = trainee.optimizer.param_groups[0]
+        assert isinstance(trainee.optimizer, torch.optim.AdamW)
+        assert (group["lr"], group["betas"], group["weight_decay"]) == (2e-3, (0.8, 0.9), 0.05)
+
+    def test_average_scaler_and_layout(self, tiny_config: Config) -> None:
+        plain = build.trainee(tiny_config(), build.network(tiny_config()), CPU)
+        assert plain.average is None
+        assert plain.model is plain.network
+        assert not plain.scaler.is_enabled()
+        config = tiny_config("training.ema_decay=0.9", "training.channels_last=true")
+        trainee = build.trainee(config, build.network(config), CPU)
+        assert trainee.average is not None
+        kernel = next(p for p in trainee.network.parameters() if p.ndim == 5 and p.shape[1] > 1)
+        assert kernel.is_contiguous(memory_format=torch.channels_last_3d)
+
+    def test_compile_wraps_the_model_and_keeps_the_networks_own_names(self, tiny_config: Config) -> None:
+        net = build.network(tiny_config())
+        names = list(net.state_dict())
+        trainee = build.trainee(tiny_config("training.compile=true"), net, CPU)
+        assert isinstance(trainee.model, torch._dynamo.OptimizedModule)
+        assert list(trainee.state_dicts()["network"]) == names
+
+    def test_float16_on_the_cpu_is_refused(self, tiny_config: Config) -> None:
+        config = tiny_config("training.precision=float16")
+        with pytest.raises(ConfigError, match=r"training\.precision: float16 needs CUDA; use bfloat16"):
+            build.trainee(config, build.network(config), CPU)
+
+    def test_batch_that_the_processes_cannot_share_is_refused(self, tiny_config: Config) -> None:
+        config = tiny_config("data.batch_size=3")
+        with pytest.raises(ConfigError, match=r"data\.batch_size: expected a multiple of the 2 processes .* found 3"):
+            build.trainee(config, build.network(config), CPU, world_size=2)
+
+
+def test_settings_of_the_loop_arrive(tiny_config: Config) -> None:
+    training = {
+        "epochs": 7,
+        "steps_per_epoch": 11,
+        "max_minutes": 1.5,
+        "validate_every": 3,
+        "early_stopping": 4,
+        "accumulate": 2,
+        "clip_grad_norm": 0.5,
+        "precision": "bfloat16",
+        "channels_last": "true",
+        "seed": 5,
+        "checkpoint_every_s": 12,
+        "optimizer": "{name: sgd, learning_rate: 0.02}",
+        "schedule": "{name: cosine, warmup_steps: 6}",
+    }
+    overrides = [f"training.{key}={value}" for key, value in training.items()]
+    settings = build.fit_settings(tiny_config(*overrides, "data.batch_size=4", "data.num_workers=2"))
+    assert settings == FitSettings(
+        epochs=7,
+        steps_per_epoch=11,
+        batch_size=4,
+        learning_rate=0.02,
+        schedule=Schedule("cosine", 0.9, 6),
+        max_minutes=1.5,
+        validate_every=3,
+        early_stopping=4,
+        accumulate=2,
+        clip_grad_norm=0.5,
+        precision="bfloat16",
+        channels_last=True,
+        seed=5,
+        num_workers=2,
+        checkpoint_every_s=12.0,
+    )
+    assert settings.total_steps == 77
+
+
+class TestValidator:
+    def test_without_validation_studies_there_is_none(self, tiny_config: Config) -> None:
+        assert build.validator(tiny_config(), []) is None
+
+    def test_reads_image_in_hu_and_class_indices(self, tiny_config: Config, phantoms: Path) -> None:
+        paths = (phantoms / "images" / "phantom_000.nii.gz", phantoms / "labels" / "phantom_000.nii.gz")
+        config = tiny_config("labels={liver: 2, tumour: 1}")
+        validator = build.validator(config, [Study("a", "a", "0", *paths)])
+        assert validator is not None
+        image, label = validator.studies[0].read()
+        assert image.voxels.shape == label.shape
+        assert image.voxels.min() < -900
+        assert [int((label == c).sum()) for c in (1, 2)] == [189, 3521]
+        assert validator.spec == build.model_spec(config)
+
+    def test_label_on_another_grid_is_refused_by_the_studys_name(self, tiny_config: Config, phantoms: Path) -> None:
+        paths = (phantoms / "images" / "phantom_000.nii.gz", phantoms / "labels" / "phantom_001.nii.gz")
+        validator = build.validator(tiny_config(), [Study("mixed_up", "a", "0", *paths)])
+        assert validator is not None
+        with pytest.raises(GeometryError, match="mixed_up"):
+            validator.studies[0].read()
+
+
+@pytest.fixture
+def _torch_as_it_was() -> Any:
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic)
+
+
+@pytest.mark.usefixtures("_torch_as_it_was")
+def test_threads_and_determinism_are_set(tiny_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    for deterministic, threads in ((True, 2), (False, 1)):
+        build.set_up_torch(tiny_config(f"training.deterministic={deterministic}", f"training.threads={threads}"))
+        assert torch.are_deterministic_algorithms_enabled() is deterministic
+        assert torch.get_num_threads() == threads

@@ -1,0 +1,33 @@
+"""The family of errors: one base for the command line, the right builtin for everybody else."""
+
+import pytest
+
+from medseg import errors
+from medseg.errors import MedsegError
+
+BUILTINS = {
+    "ConfigError": ValueError,
+    "ManifestError": ValueError,
+    "StudyError": ValueError,
+    "GeometryError": ValueError,
+    "LabelError": ValueError,
+    "CheckpointError": RuntimeError,
+    "TrackingError": RuntimeError,
+}
+
+
+@pytest.mark.parametrize(("name", "builtin"), BUILTINS.items())
+def test_error_is_a_medseg_error_and_the_right_builtin(name: str, builtin: type[Exception]) -> None:
+    error = getattr(errors, name)
+    assert issubclass(error, MedsegError)
+    assert issubclass(error, builtin)
+
+
+def test_one_broken_study_is_caught_by_one_name() -> None:
+    assert issubclass(errors.GeometryError, errors.StudyError)
+    assert issubclass(errors.LabelError, errors.StudyError)
+
+
+def test_no_error_is_missing_above() -> None:
+    family = {n for n, e in vars(errors).items() if isinstance(e, type) and issubclass(e, MedsegError)}
+    assert family == {*BUILTINS, "MedsegError"}

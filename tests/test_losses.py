@@ -1,0 +1,190 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from medseg.losses import LOSSES, CrossEntropyTerm, DiceTerm, balanced_weights, build_loss
+
+IGNORED = 255
+
+
+def random_case(*shape: int, num_classes: int = 3, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(shape[0], num_classes, *shape[1:], generator=generator)
+    return logits, torch.randint(0, num_classes, shape, generator=generator)
+
+
+def direct_dice(logits: torch.Tensor, labels: torch.Tensor, first_class: int, batch: bool) -> float:
+    """The formula spelt out in float64 numpy, voxel lists instead of masks."""
+    p = torch.softmax(logits.double(), 1).numpy()
+    samples = [(p[b], labels[b].numpy()) for b in range(len(p))]
+    if batch:
+        samples = [(np.concatenate([q for q, _ in samples], axis=1), np.concatenate([y for _, y in samples]))]
+    losses = []
+    for q, y in samples:
+        q = q[:, y != IGNORED]
+        y = y[y != IGNORED]
+        for c in range(first_class, len(q)):
+            one = (y == c).astype(float)
+            losses.append(1 - 2 * (one * q[c]).sum() / ((one**2).sum() + (q[c] ** 2).sum()))
+    return float(np.mean(losses))
+
+
+def test_dice_of_two_voxels_is_the_number_worked_out_by_hand():
+    # p(class 1) = 0.75 where y = 1, 0.25 where y = 0: 2 * 0.75 / (1 + 0.5625 + 0.0625) = 1.5 / 1.625
+    logits = torch.tensor([[[[0.0, math.log(3)]], [[math.log(3), 0.0]]]])
+    labels = torch.tensor([[[1, 0]]])
+    total, parts = build_loss([DiceTerm()], 2)(logits, labels)
+    assert total.item() == pytest.approx(1 - 1.5 / 1.625, abs=1e-6)
+    assert parts["dice"].item() == total.item()
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 6), (2, 4, 5, 3)])
+@pytest.mark.parametrize("include_background", [False, True])
+@pytest.mark.parametrize("batch", [False, True])
+def test_dice_equals_the_direct_formula(shape, include_background, batch):
+    logits, labels = random_case(*shape)
+    labels[:, 1] = IGNORED
+    total, _ = build_loss([DiceTerm(include_background=include_background, batch=batch)], 3)(logits, labels)
+    assert total.item() == pytest.approx(direct_dice(logits, labels, 0 if include_background else 1, batch), abs=1e-6)
+
+
+def test_dice_is_zero_and_stationary_at_a_perfect_segmentation():
+    _, labels = random_case(1, 6, 6)
+    logits = (torch.nn.functional.one_hot(labels, 3).movedim(-1, 1) * 60.0).requires_grad_()
+    total, _ = build_loss([DiceTerm(include_background=True)], 3)(logits, labels)
+    total.backward()
+    assert total.item() == pytest.approx(0, abs=1e-6)
+    assert logits.grad.abs().max() < 1e-7
+
+
+def test_dice_of_an_absent_class_is_one_until_its_probabilities_vanish():
+    labels = torch.zeros(1, 4, 4, dtype=torch.long)
+    logits = torch.zeros(1, 2, 4, 4)
+    loss = build_loss([DiceTerm()], 2)
+    assert loss(logits, labels)[0].item() == pytest.approx(1, abs=1e-6)
+    logits[:, 0] = 40.0
+    assert loss(logits, labels)[0].item() == pytest.approx(0, abs=1e-6)
+
+
+def test_cross_entropy_of_uniform_probabilities_is_the_logarithm_of_the_class_count():
+    labels = torch.tensor([[[0, 1, 2, 3]]])
+    total, _ = build_loss([CrossEntropyTerm()], 4)(torch.zeros(1, 4, 1, 4), labels)
+    assert total.item() == pytest.approx(math.log(4), abs=1e-6)
+
+
+def test_weighted_cross_entropy_divides_by_the_weights_of_the_targets():
+    # -log p: log 2 at a voxel of class 0 (weight 1), log 4 at one of class 1 (weight 3)
+    logits = torch.tensor([[[[0.0, math.log(3)]], [[0.0, 0.0]]]])
+    labels = torch.tensor([[[0, 1]]])
+    total, _ = build_loss([CrossEntropyTerm(class_weights=(1.0, 3.0))], 2)(logits, labels)
+    assert total.item() == pytest.approx((math.log(2) + 3 * math.log(4)) / (1 + 3), abs=1e-6)
+
+
+def test_cross_entropy_equals_torch_with_and_without_weights():
+    logits, labels = random_case(2, 4, 5, 3)
+    labels[0, 0] = IGNORED
+    for weights in (None, (0.2, 1.0, 3.0)):
+        expected = torch.nn.functional.cross_entropy(
+            logits, labels, weight=None if weights is None else torch.tensor(weights), ignore_index=IGNORED
+        )
+        total, _ = build_loss([CrossEntropyTerm(class_weights=weights)], 3)(logits, labels)
+        torch.testing.assert_close(total, expected)
+
+
+ALL_TERMS = [DiceTerm(include_background=True), DiceTerm(batch=True), CrossEntropyTerm(class_weights=(1, 2, 3))]
+
+
+@pytest.mark.parametrize("term", ALL_TERMS)
+def test_ignored_voxels_change_neither_value_nor_gradient(term):
+    logits, labels = random_case(2, 4, 4)
+    labels[:, 2] = IGNORED
+    other = logits.clone()
+    other[:, :, 2] += 5.0
+    loss = build_loss([term], 3)
+    logits.requires_grad_()
+    total, _ = loss(logits, labels)
+    total.backward()
+    assert total.item() == loss(other, labels)[0].item()
+    assert logits.grad[:, :, 2].abs().max() == 0
+    assert logits.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("term", ALL_TERMS)
+def test_a_batch_of_ignored_voxels_gives_zero_with_zero_gradient(term):
+    logits = random_case(2, 4, 4)[0].requires_grad_()
+    total, _ = build_loss([term], 3)(logits, torch.full((2, 4, 4), IGNORED))
+    total.backward()
+    assert total.item() == 0
+    assert logits.grad.abs().max() == 0
+
+
+def test_targets_of_weight_zero_alone_give_zero():
+    logits = torch.randn(1, 2, 2, 2)
+    total, _ = build_loss([CrossEntropyTerm(class_weights=(0.0, 1.0))], 2)(logits, torch.zeros(1, 2, 2).long())
+    assert total.item() == 0
+
+
+def test_terms_are_weighted_added_and_reported_before_their_weight():
+    logits, labels = random_case(1, 4, 4)
+    total, parts = build_loss([DiceTerm(weight=2.0), CrossEntropyTerm(weight=0.5), DiceTerm(batch=True)], 3)(
+        logits, labels
+    )
+    assert list(parts) == ["dice", "cross_entropy", "dice_2"]
+    assert total.item() == pytest.approx(2 * parts["dice"] + 0.5 * parts["cross_entropy"] + parts["dice_2"])
+    assert not any(value.requires_grad for value in parts.values())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_low_precision_logits_are_summed_in_float32(dtype):
+    logits, labels = random_case(1, 40, 40)
+    labels[:] = 1  # sums of 1600 ones: bfloat16 would stop counting at 256
+    logits = logits.to(dtype)
+    loss = build_loss([DiceTerm(), CrossEntropyTerm()], 3)
+    with torch.autocast("cpu", dtype=dtype):
+        total, _ = loss(logits, labels)
+    assert total.dtype == torch.float32
+    assert total.item() == pytest.approx(loss(logits.float(), labels)[0].item(), abs=1e-6)
+
+
+def test_balanced_weights_are_inverse_to_the_counts_with_mean_one():
+    np.testing.assert_allclose(balanced_weights([60, 30, 10]), np.array([1, 2, 6]) / 3)
+
+
+def test_a_class_without_voxels_gets_no_weight_and_disturbs_no_other():
+    np.testing.assert_allclose(balanced_weights([60, 0, 30]), np.array([2, 0, 4]) / 3)
+
+
+@pytest.mark.parametrize("counts", [[0, 0], [-1, 2], [[1, 2]]])
+def test_counts_that_make_no_weights_are_refused(counts):
+    with pytest.raises(ValueError, match="expected voxel counts"):
+        balanced_weights(counts)
+
+
+@pytest.mark.parametrize(
+    ("terms", "message"),
+    [
+        ([], "at least one term"),
+        ([DiceTerm(weight=0.0)], "dice: expected a weight above 0"),
+        ([CrossEntropyTerm(class_weights=(1.0, 2.0))], "expected 3 finite weights"),
+        ([CrossEntropyTerm(class_weights=(1.0, 2.0, math.nan))], "expected 3 finite weights"),
+    ],
+)
+def test_terms_that_do_not_fit_are_refused(terms, message):
+    with pytest.raises(ValueError, match=message):
+        build_loss(terms, 3)
+
+
+def test_dice_needs_a_foreground_class():
+    with pytest.raises(ValueError, match="num_classes=1"):
+        build_loss([DiceTerm()], 1)
+
+
+def test_the_loss_adds_nothing_to_a_checkpoint():
+    assert not build_loss([DiceTerm(), CrossEntropyTerm(class_weights=(1.0, 2.0))], 2).state_dict()
+
+
+def test_the_table_uses_each_terms_own_name():
+    assert {"dice", "cross_entropy"} == set(LOSSES)
+    assert all(term.name == name for name, term in LOSSES.items())

@@ -1,0 +1,36 @@
+"""Numbers of a grid, by hand."""
+
+from dataclasses import FrozenInstanceError
+
+import numpy as np
+import pytest
+
+from medseg.types import Grid, LabelMap, ModelSpec
+
+
+def _grid(*columns: tuple[float, float, float]) -> Grid:
+    affine = np.eye(4)
+    affine[:3, :3] = np.array(columns).T
+    return Grid((4, 4, 4), affine)
+
+
+def test_spacing_is_the_length_of_each_voxel_axis() -> None:
+    turned = _grid((0.0, 0.5, 0.0), (-3.0, 0.0, 4.0), (0.0, 0.0, 2.5))
+    assert turned.spacing_mm == pytest.approx((0.5, 5.0, 2.5))
+
+
+def test_voxel_volume_is_right_for_mirrored_and_sheared_grids() -> None:
+    assert _grid((-2.0, 0.0, 0.0), (0.0, 3.0, 0.0), (0.0, 0.0, 5.0)).voxel_ml == pytest.approx(0.030)
+    # a gantry tilt shears the slices: the edge is longer, the volume is not
+    assert _grid((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 3.0, 4.0)).voxel_ml == pytest.approx(0.004)
+
+
+def test_classes_of_a_label_map_keep_their_order() -> None:
+    assert LabelMap({"tumour": (2,), "liver": (1, 3)}).names == ("tumour", "liver")
+
+
+def test_number_of_classes_includes_background() -> None:
+    spec = ModelSpec("unet", {}, 3, 1, ("liver", "tumour"), "patch", 0, {}, {})
+    assert spec.num_classes == 3
+    with pytest.raises(FrozenInstanceError):
+        spec.mode = "slice"  # type: ignore[misc]
