@@ -103,10 +103,9 @@ def segment(
             segmenter, inputs, output, on_done=lambda o: display.advance(f"{o.study_id} {o.seconds:.1f} s")
         )
     failed = [o for o in outcomes if o.status == "failed"]
-    for outcome in failed:
-        print(f"failed: {outcome.study_id}: {outcome.reason}", file=sys.stderr)
     print(f"{len(outcomes) - len(failed)} of {len(outcomes)} studies segmented into {output}")
     if failed:
+        print(f"{len(failed)} failed, each with its reason in {output / 'segment.jsonl'}", file=sys.stderr)
         raise typer.Exit(1)
 
 
@@ -308,9 +307,11 @@ def _print_scores(evaluation: object) -> None:
     from medseg.reports.tables import score_table
 
     assert isinstance(evaluation, Evaluation)
-    Console().print(score_table(summarise(evaluation.scores), overall(evaluation.scores)))
-    for failure in evaluation.failures:
-        print(f"failed: {failure.study_id}: {failure.reason}", file=sys.stderr)
+    if evaluation.scores:
+        Console().print(score_table(summarise(evaluation.scores), overall(evaluation.scores)))
+    if evaluation.failures:  # the reasons were said when they came up
+        failed = ", ".join(failure.study_id for failure in evaluation.failures)
+        print(f"{len(evaluation.failures)} failed, not scored (reasons above): {failed}", file=sys.stderr)
 
 
 def _exit_if_stopped(result: RunResult) -> None:

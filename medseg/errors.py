@@ -13,6 +13,16 @@ A message says what was expected, what was found, which study or YAML line, and 
 """
 
 
+def reason(study_id: str, error: BaseException) -> str:
+    """One line that says why a study failed, without its id in front: for lists that give the id themselves."""
+    text = " ".join(str(error).split())
+    if not isinstance(error, MedsegError) or not text:
+        text = f"{type(error).__name__}: {text}".removesuffix(": ")
+    for prefix in (f"study {study_id}: ", f"{study_id}: "):
+        text = text.removeprefix(prefix)
+    return text
+
+
 class MedsegError(Exception):
     """Base of every error that a user of medseg can cause and mend."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from medseg import build
 from medseg.config.schema import PipelineConfig
-from medseg.errors import ConfigError, ManifestError, MedsegError
+from medseg.errors import ConfigError, ManifestError, MedsegError, reason
 from medseg.recording import open_run, record_evaluation, record_inputs, record_model, recorded
 from medseg.reports.progress import Display
 from medseg.run_folder import RunFolder, find_run, logged, new_run, require_same_studies
@@ -250,9 +250,9 @@ def segment_and_score(
                 path = folder.segmentation(study.study_id)
                 scores.append(score_files(study.study_id, study.label, path, reference_map(study), own_map))
             except (MedsegError, OSError) as error:
-                logger.error("%s: not scored: %s", study.study_id, error)
-                failed[study.study_id] = str(error)
-    return Evaluation(tuple(scores), tuple(Failure(study_id, reason) for study_id, reason in failed.items()))
+                failed[study.study_id] = reason(study.study_id, error)
+                logger.error("%s: not scored: %s", study.study_id, failed[study.study_id])
+    return Evaluation(tuple(scores), tuple(Failure(study_id, why) for study_id, why in failed.items()))
 
 
 def _run_folder(config: PipelineConfig, resume: str | None, suffix: str, studies: Sequence[Study]) -> RunFolder:
@@ -281,8 +281,8 @@ def _cached(
     with display.stage("preparing", len(studies)):
         found = from_main(world, cache() if world.is_main else None)  # the other processes wait for it
     usable, broken = cast("tuple[list[CachedStudy], dict[str, str]]", found)
-    for study_id, reason in broken.items():
-        logger.error("%s: left out of training: %s", study_id, reason)
+    for study_id, why in broken.items():
+        logger.error("%s: left out of training: %s", study_id, why)
     if broken:
         tracker.set_tags({"medseg.left_out": ", ".join(broken)})
     if not usable:

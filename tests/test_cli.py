@@ -280,7 +280,7 @@ class TestEvaluate:
         shutil.copy(folders[0] / "a.nii.gz", folders[0] / "b.nii.gz")
         ended = self._evaluate(medseg, folders, "liver=1,tumour=2")
         assert ended.code == 1
-        assert "failed: b: no segmentation of that name" in ended.err
+        assert "1 failed, not scored (reasons above): b" in ended.err
         assert re.search(r"tumour +Dice .*0\.000", ended.out)
 
     def test_labels_of_the_wrong_form_are_explained(self, medseg: Medseg, folders: tuple[Path, Path]) -> None:
@@ -337,7 +337,8 @@ class TestSegment:
         (images / "broken.nii.gz").write_bytes((images / "whole.nii.gz").read_bytes()[:2000])
         ended = self._segment(medseg, model, images, tmp_path)
         assert ended.code == 1
-        assert "failed: broken: " in ended.err
+        assert "1 failed, each with its reason in" in ended.err
+        assert "cut short" in (tmp_path / "out" / "segment.jsonl").read_text()
         assert "1 of 2 studies segmented" in ended.out
         assert [p.name for p in (tmp_path / "out").glob("*.nii.gz")] == ["whole.nii.gz"]
 
@@ -374,7 +375,7 @@ class TestRun:
         overrides = [f"data.manifest={folder / 'manifest.csv'}", f"data.root={folder}", "training.epochs=1"]
         ended = medseg("run", tiny, *overrides)
         assert ended.code == 1
-        assert "failed: phantom_005: " in ended.err
+        assert "1 failed, not scored (reasons above): phantom_005" in ended.err
 
     def test_cross_validation_prints_the_mean_over_the_folds(
         self, medseg: Medseg, tiny: Path, phantoms: Path, tmp_path: Path

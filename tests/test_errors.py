@@ -31,3 +31,17 @@ def test_one_broken_study_is_caught_by_one_name() -> None:
 def test_no_error_is_missing_above() -> None:
     family = {n for n, e in vars(errors).items() if isinstance(e, type) and issubclass(e, MedsegError)}
     assert family == {*BUILTINS, "MedsegError"}
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (errors.StudyError("study a: cut\nshort"), "cut short"),
+        (errors.GeometryError("a: other grid"), "other grid"),
+        (errors.StudyError("study ab: x"), "study ab: x"),
+        (OSError("no space"), "OSError: no space"),
+        (MemoryError(), "MemoryError"),
+    ],
+)
+def test_reason_is_one_line_without_the_study_s_id_in_front(error: Exception, expected: str) -> None:
+    assert errors.reason("a", error) == expected

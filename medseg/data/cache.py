@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.errors import StudyError
+from medseg.errors import StudyError, reason
 from medseg.files import remove_remains, temporary_path
 from medseg.study.geometry import require_same_grid
 from medseg.study.nifti import read_image, read_labels
@@ -106,7 +106,7 @@ def cache_studies(
         try:
             return _cached(study, folder, preprocessing, label_map_of(study))
         except (StudyError, OSError) as error:
-            return str(error)
+            return reason(study.study_id, error)
         finally:
             on_done(study.study_id)
 

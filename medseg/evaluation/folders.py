@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medseg.config.schema import parse_labels
-from medseg.errors import ConfigError, ManifestError, MedsegError
+from medseg.errors import ConfigError, ManifestError, reason
 from medseg.evaluation.results import Evaluation, Failure
 from medseg.evaluation.scores import StudyScores, score_files
 from medseg.types import LabelMap
@@ -52,8 +52,7 @@ def evaluate_folders(
         except ConfigError:
             raise  # wrong for every study alike
         except Exception as error:  # whatever is wrong with one study, the others are scored
-            reason = str(error) if isinstance(error, MedsegError) else f"{type(error).__name__}: {error}"
-            failures.append(Failure(study_id, reason))
+            failures.append(Failure(study_id, reason(study_id, error)))
     for failure in failures:
         log.error("%s: not scored: %s", failure.study_id, failure.reason)
     return Evaluation(tuple(scores), tuple(failures))

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from medseg.errors import ManifestError, StudyError
+from medseg.errors import ManifestError, StudyError, reason
 from medseg.inference.segmenter import Segmenter
 from medseg.study.manifest import read_manifest
 
@@ -111,7 +111,7 @@ def _segment_one(segmenter: Segmenter, study_id: str, image: Path, place: Path) 
         segmenter.segment_file(image, place)
     except (StudyError, OSError, MemoryError, RuntimeError) as error:
         # RuntimeError: torch's own out-of-memory and shape errors; the next study may well succeed
-        reason = " ".join(str(error).split()) or type(error).__name__
-        logger.error("%s: %s", study_id, reason)
-        return Outcome(study_id, "failed", reason, "", time.monotonic() - started)
+        why = reason(study_id, error)
+        logger.error("%s: %s", study_id, why)
+        return Outcome(study_id, "failed", why, "", time.monotonic() - started)
     return Outcome(study_id, "ok", "", str(place), time.monotonic() - started)

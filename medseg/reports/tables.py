@@ -97,8 +97,9 @@ def _number(value: float) -> str:
 def _notes(summaries: Sequence[Summary], whole: Overall | None) -> list[str]:
     lines = []
     if whole is not None:
+        studies = "1 study" if whole.n == 1 else f"{whole.n} studies"
         lines.append(
-            f"{whole.n} studies: pixel accuracy {_number(whole.accuracy)}, mIoU {_number(whole.miou)} "
+            f"{studies}: pixel accuracy {_number(whole.accuracy)}, mIoU {_number(whole.miou)} "
             f"(without background {_number(whole.miou_foreground)}); pooled mIoU "
             f"{_number(whole.dataset_miou)} (without background {_number(whole.dataset_miou_foreground)})."
         )

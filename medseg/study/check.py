@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from medseg.errors import MedsegError
+from medseg.errors import reason
 from medseg.study.geometry import orientation, require_same_grid
 from medseg.study.nifti import read_grid, read_image_counted, read_labels
 from medseg.types import IGNORE_INDEX, Grid, LabelMap, Shape3, Spacing, Study
@@ -105,10 +105,8 @@ def _kept(study: Study, findings: list[Finding]) -> Iterator[None]:
     """Keep an error as a finding and go on: whatever one study's files do, the others are still looked at."""
     try:
         yield
-    except MedsegError as error:
-        findings.append(Finding(study.study_id, "error", str(error)))
     except Exception as error:
-        findings.append(Finding(study.study_id, "error", f"{type(error).__name__}: {error}"))
+        findings.append(Finding(study.study_id, "error", reason(study.study_id, error)))
 
 
 def _spacing_warnings(grid: Grid) -> list[str]:

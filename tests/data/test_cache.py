@@ -147,7 +147,7 @@ def test_failed_write_leaves_nothing(study, prepare, monkeypatch, tmp_path):
         raise OSError("No space left on device")
 
     monkeypatch.setattr(cache, "_positions", full)
-    assert prepare(study("a")) == ([], {"a": "No space left on device"})
+    assert prepare(study("a")) == ([], {"a": "OSError: No space left on device"})
     assert list((tmp_path / "cache").iterdir()) == []
 
 

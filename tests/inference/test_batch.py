@@ -120,7 +120,8 @@ def test_any_failure_of_a_study_is_one_line_and_not_the_end(studies, tmp_path, m
 
     outcomes = segment_studies(Failing(), studies, tmp_path / "out")
     assert {o.status for o in outcomes} == {"failed"}
-    assert {o.reason for o in outcomes} == {str(error).replace("\n", " ") or "MemoryError"}
+    expected = {StudyError: "a b", OSError: "OSError: a b", MemoryError: "MemoryError"}
+    assert {o.reason for o in outcomes} == {expected.get(type(error), "RuntimeError: CUDA out of memory")}
 
 
 def test_output_folder_that_is_the_input_folder_costs_no_image(model, studies, tmp_path):

@@ -76,7 +76,7 @@ def test_label_on_another_grid_is_an_error_even_from_headers_alone(make):
     moved = AFFINE.copy()
     moved[2, 3] = 30.0
     study = make("a", label_grid=Grid(GRID.shape, moved))
-    assert_only(check(study, read_voxels=False), "error", "study a", "30.00 mm apart")
+    assert_only(check(study, read_voxels=False), "error", "image and label", "30.00 mm apart")
 
 
 def test_empty_label_is_a_warning(make):
