@@ -26,7 +26,7 @@ def network_table(rows: Sequence[NetworkRow]) -> Table:
 
 
 def facts_table(facts: Sequence[StudyFacts], class_names: Sequence[str]) -> Table:
-    """One row a study: shape, spacing, orientation and the voxels of each class."""
+    """One row a study: shape, spacing, orientation and the voxels of each class (- where no label was read)."""
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("study", "shape", "spacing mm", "axes", *(f"{name} voxels" for name in class_names)):
         table.add_column(column, justify="right" if column.endswith("voxels") else "left")
@@ -36,6 +36,6 @@ def facts_table(facts: Sequence[StudyFacts], class_names: Sequence[str]) -> Tabl
             " x ".join(str(n) for n in study.shape),
             " x ".join(f"{mm:.3g}" for mm in study.spacing_mm),
             study.orientation,
-            *(f"{study.label_voxels.get(name, 0):,}" for name in class_names),
+            *(f"{study.label_voxels.get(name, 0):,}" if study.label_voxels else "-" for name in class_names),
         )
     return table
