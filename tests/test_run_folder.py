@@ -136,7 +136,8 @@ class TestSameStudies:
     def test_same_manifest_is_accepted_wherever_it_lies(self, tmp_path: Path, phantoms: Path) -> None:
         studies = read_manifest(phantoms / "manifest.csv", phantoms)
         write_manifest(tmp_path / "manifest.csv", studies, phantoms)
-        require_same_studies(RunFolder(tmp_path), studies, phantoms)
+        require_same_studies(RunFolder(tmp_path), studies, phantoms)  # raises if they differ
+        assert read_manifest(tmp_path / "manifest.csv", phantoms) == studies
 
     def test_other_studies_or_folds_are_refused(self, tmp_path: Path, phantoms: Path) -> None:
         studies = read_manifest(phantoms / "manifest.csv", phantoms)
