@@ -4,6 +4,7 @@ import pickle
 import resource
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -104,19 +105,25 @@ def test_full_disk_leaves_the_old_checkpoint_whole(tmp_path: Path, monkeypatch: 
     assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
 
 
-@pytest.fixture
+@contextmanager
 def files_of_at_most_1000_bytes() -> Iterator[None]:
-    """The system refuses to write more, as a full disk does; torch's own writer meets it."""
+    """The system refuses to write more, as a full disk does; torch's own writer meets it.
+
+    For as long as the block only: the tests' own report may go into a longer file.
+    """
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_write_that_the_system_cuts_short_is_an_os_error(tmp_path: Path, files_of_at_most_1000_bytes: None) -> None:
-    with pytest.raises(OSError, match="could not be written; is the disk full") as raised:
+def test_write_that_the_system_cuts_short_is_an_os_error(tmp_path: Path) -> None:
+    expected = pytest.raises(OSError, match="could not be written; is the disk full")
+    with expected as raised, files_of_at_most_1000_bytes():
         save_checkpoint(tmp_path / "last.ckpt", {"network": {"weight": torch.zeros(10_000)}}, _state())
     assert raised.value.filename == str(tmp_path / "last.ckpt")
     assert list(tmp_path.iterdir()) == []
