@@ -131,3 +131,4 @@ def record_evaluation(
     )
     for rank, path in overlays.items():
         tracker.log_image(path, key=f"overlay/{rank}", step=0)
+        tracker.log_file(path, "overlays")  # among the charts MLflow puts every parameter above a picture

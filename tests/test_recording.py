@@ -125,7 +125,9 @@ def test_evaluation_is_recorded_as_files_numbers_table_and_pictures(scored: Any,
     config, folder, evaluation = scored()
     studies = read_manifest(config.data.manifest, config.data.root)
     record_evaluation(config, folder, "validation", studies, evaluation, listening)
-    assert [path.name for (path,) in listening.of("log_file")] == ["evaluation.csv", "evaluation.json"]
+    files = [(*folder, path.name) for path, *folder in listening.of("log_file")]
+    assert files[:2] == [("evaluation.csv",), ("evaluation.json",)]
+    assert {folder for folder, _ in files[2:]} == {"overlays"}
     assert (folder.path / "evaluation.csv").read_text().count("\n") == 1 + 2 * 2
     ((metrics, _),) = listening.of("log_metrics")
     assert metrics["validation/dice/liver"] == 1.0
