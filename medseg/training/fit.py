@@ -19,10 +19,11 @@ from torch import nn
 from medseg.data.dataset import PatchDataset, Sample
 from medseg.data.loaders import BatchRange, batches
 from medseg.inference.segmenter import load_weights
+from medseg.training.auxiliary import Loss
 from medseg.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from medseg.training.distributed import ALONE, World, any_process, from_main
 from medseg.training.schedule import Schedule, learning_rate_factor
-from medseg.training.step import Loss, Precision, Trainee, train_step
+from medseg.training.step import Precision, Trainee, train_step
 
 
 @dataclass(frozen=True)

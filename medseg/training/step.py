@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from medseg.data.dataset import Sample
-
-Loss = Callable[[Tensor, Tensor], tuple[Tensor, dict[str, Tensor]]]
-"""(logits, label) -> (the number to minimise, each term by name)."""
+from medseg.networks.outputs import Output
+from medseg.training.auxiliary import Loss, training_loss
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -33,7 +32,7 @@ class Trainee:
     """
 
     network: nn.Module
-    model: Callable[[Tensor], Tensor]
+    model: Callable[[Tensor], Output]
     optimizer: torch.optim.Optimizer
     average: AveragedModel | None
     scaler: torch.amp.GradScaler
@@ -87,8 +86,8 @@ def train_step(
         label = batch["label"].to(trainee.device, non_blocking=True)
         with _synchronised(trainee.model, last=number == len(batches) - 1):
             with _autocast(trainee.device, precision):
-                logits = trainee.model(image)
-            value, terms = loss(logits.float(), label)
+                output = trainee.model(image)
+            value, terms = training_loss(loss, output, label)
             torch.autograd.backward(trainee.scaler.scale(value / len(batches)))
         for name, term in (("loss", value), *terms.items()):
             totals[name] = totals.get(name, 0.0) + term.detach() / len(batches)
@@ -134,7 +133,7 @@ def _autocast(device: torch.device, precision: Precision) -> AbstractContextMana
     return torch.autocast(device.type, dtype=getattr(torch, precision))
 
 
-def _synchronised(model: Callable[[Tensor], Tensor], *, last: bool) -> AbstractContextManager[Any]:
+def _synchronised(model: Callable[[Tensor], Output], *, last: bool) -> AbstractContextManager[Any]:
     # gradients of several processes are exchanged once, with the last batch of the step
     if last or not isinstance(model, nn.parallel.DistributedDataParallel):
         return nullcontext()
