@@ -5,11 +5,20 @@ Config objects stop here; everything below takes plain arguments.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medseg.config.problems import Problem
-from medseg.config.schema import AdamWConfig, CrossEntropyLossConfig, PipelineConfig, SGDConfig
+from medseg.config.schema import (
+    AdamWConfig,
+    BootstrappedCrossEntropyLossConfig,
+    CrossEntropyLossConfig,
+    NetworkConfig,
+    PipelineConfig,
+    SGDConfig,
+)
 from medseg.errors import ConfigError
 from medseg.types import LabelMap, ModelSpec, Shape3, Study, Volume
 
@@ -27,27 +36,41 @@ if TYPE_CHECKING:
 
 _AXES = {"R": 0, "A": 1, "S": 2}
 
+_log = logging.getLogger(__name__)
+
 
 def network_problems(pipeline: Mapping[str, Any]) -> list[Problem]:
     """Check ``network`` against the table, for ``config.load``: the name, the options' names, and their values.
 
     The network is then built without memory for its weights, so that options which do not go together are found before
-    any data is read.
+    any data is read, and so is a file of pretrained weights that is missing or that the network has no use for.
     """
+    return [*_option_problems(pipeline), *_weights_problems(pipeline)]
+
+
+def _option_problems(pipeline: Mapping[str, Any]) -> Iterator[Problem]:
     from medseg.networks import check_options
+    from medseg.networks.weights import encoder_of
 
     section = _section(pipeline, "network")
     name = section.get("name")
     if not isinstance(name, str):
-        return []  # the schema reports that
-    options = {k: v for k, v in section.items() if k != "name"}
+        return  # the schema reports that
+    options = {k: v for k, v in section.items() if k not in NetworkConfig.model_fields}
     dims = 2 if _section(pipeline, "data").get("mode") in ("slice", "slab") else 3
     try:
         check_options(name, options)
-        _build_without_memory(name, dims, options)
+        net = _build_without_memory(name, dims, options)
+        if section.get("encoder_weights") is not None:
+            encoder_of(net)
     except ConfigError as error:
-        return [_network_problem(line) for line in str(error).splitlines()]
-    return []
+        yield from (_network_problem(line) for line in str(error).splitlines())
+
+
+def _weights_problems(pipeline: Mapping[str, Any]) -> Iterator[Problem]:
+    path = _section(pipeline, "network").get("encoder_weights")
+    if isinstance(path, str) and not Path(path).is_file():
+        yield Problem("network.encoder_weights", f"expected a file, found none at {path}")
 
 
 def _network_problem(line: str) -> Problem:
@@ -55,13 +78,13 @@ def _network_problem(line: str) -> Problem:
     return Problem(key, text) if key.startswith("network.") else Problem("network", line)
 
 
-def _build_without_memory(name: str, dims: int, options: Mapping[str, Any]) -> None:
+def _build_without_memory(name: str, dims: int, options: Mapping[str, Any]) -> nn.Module:
     import torch
 
     from medseg.networks import build_network
 
     with torch.device("meta"):
-        build_network(name, dims, 1, 2, **options)
+        return build_network(name, dims, 1, 2, **options)
 
 
 def label_map_of(config: PipelineConfig) -> Callable[[Study], LabelMap]:
@@ -109,20 +132,39 @@ def model_spec(config: PipelineConfig) -> ModelSpec:
             "blending": inference.blending,
             "batch_size": inference.batch_size,
             "flip_axes": tuple(_AXES[a] for a in inference.flip_axes),
+            "scales": tuple(inference.scales),
+            "scale_fusion": inference.scale_fusion,
+            "crf": _crf(config),
             "keep_largest": tuple(inference.keep_largest),
         },
     )
 
 
 def network(config: PipelineConfig) -> nn.Module:
-    """The network, its weights a function of the seed alone."""
+    """The network to be trained: its weights are a function of the seed, and of the pretrained ones if there are any.
+
+    Raises:
+        CheckpointError: see ``networks.weights``.
+    """
     import torch
 
     from medseg.networks import build_network
 
     torch.manual_seed(config.training.seed)
     spec = model_spec(config)
-    return build_network(spec.network, spec.spatial_dims, spec.in_channels, spec.num_classes, **spec.options)
+    net = build_network(spec.network, spec.spatial_dims, spec.in_channels, spec.num_classes, **spec.options)
+    if config.network.encoder_weights is not None:
+        _load_pretrained(net, config.network.encoder_weights, config.network)
+    return net
+
+
+def _load_pretrained(net: nn.Module, path: Path, settings: NetworkConfig) -> None:
+    from medseg.networks.weights import load_encoder_weights
+
+    report = load_encoder_weights(net, path, settings.weights_inflation)
+    _log.info("network.encoder_weights: %s: %s", path, report)
+    for surprise in report.surprises:
+        _log.warning("network.encoder_weights: %s: %s", path, surprise)
 
 
 def dataset(config: PipelineConfig, studies: Sequence[CachedStudy]) -> PatchDataset:
@@ -157,7 +199,14 @@ def dataset(config: PipelineConfig, studies: Sequence[CachedStudy]) -> PatchData
 
 def loss(config: PipelineConfig, studies: Sequence[CachedStudy]) -> WeightedSum:
     """The weighted sum of the pipeline's terms; ``balanced`` weights count the training studies' voxels."""
-    from medseg.losses import CrossEntropyTerm, DiceTerm, LossTerm, balanced_weights, build_loss
+    from medseg.losses import (
+        BootstrappedCrossEntropyTerm,
+        CrossEntropyTerm,
+        DiceTerm,
+        LossTerm,
+        balanced_weights,
+        build_loss,
+    )
 
     num_classes = len(config.label_map.names) + 1
     terms: list[LossTerm] = []
@@ -170,6 +219,8 @@ def loss(config: PipelineConfig, studies: Sequence[CachedStudy]) -> WeightedSum:
             elif term.class_weights is not None:
                 weights = tuple(term.class_weights.get(n, 1.0) for n in ("background", *config.label_map.names))
             terms.append(CrossEntropyTerm(term.weight, weights))
+        elif isinstance(term, BootstrappedCrossEntropyLossConfig):
+            terms.append(BootstrappedCrossEntropyTerm(term.weight, term.share, term.threshold))
         else:
             terms.append(DiceTerm(term.weight, term.include_background, term.batch))
     return build_loss(terms, num_classes)
@@ -271,6 +322,18 @@ def _optimizer(settings: SGDConfig | AdamWConfig, net: nn.Module) -> torch.optim
             groups, lr=settings.learning_rate, momentum=settings.momentum, nesterov=settings.momentum > 0
         )
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
+
+
+def _crf(config: PipelineConfig) -> dict[str, Any] | None:
+    """All numbers of the CRF, so that a model keeps them should a preset ever change."""
+    if config.inference.crf is None:
+        return None
+    from dataclasses import asdict, replace
+
+    from medseg.inference.crf import PRESETS
+
+    entries = config.inference.crf.model_dump(exclude={"preset"}, exclude_none=True)
+    return asdict(replace(PRESETS[config.inference.crf.preset], **{"axes": config.spatial_dims, **entries}))
 
 
 def _other_map(config: PipelineConfig, name: str) -> LabelMap:

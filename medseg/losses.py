@@ -1,4 +1,4 @@
-"""Losses: Dice with squared denominators, pixel cross-entropy (weighted or not), and weighted sums of them.
+"""Losses: Dice with squared denominators, pixel cross-entropy (weighted, or of the worst voxels), and sums of them.
 
 A term is a small frozen dataclass in the ``LOSSES`` table; its ``build`` gives a module (logits, labels) -> scalar.
 To add a loss: write its term, put it into ``LossTerm`` and the table, and its settings into ``config.schema``.
@@ -11,6 +11,7 @@ What holds for every term:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -84,11 +85,46 @@ class CrossEntropyTerm:
         return _CrossEntropy(torch.tensor(weights, dtype=torch.float32))
 
 
-LossTerm = DiceTerm | CrossEntropyTerm
+@dataclass(frozen=True)
+class BootstrappedCrossEntropyTerm:
+    """Pixel cross-entropy of the worst voxels alone: the mean of -log p[y] over the voxels that are kept.
+
+    Online bootstrapping (Wu et al. 2016, arXiv:1605.06885; FRRN, Pohlen et al. 2017, arXiv:1611.08323), also called
+    online hard example mining. FRRN keeps 32,768 pixels of each image, whatever its size; a share suits any patch.
+
+    Attributes:
+        weight: factor in the sum.
+        share: of the voxels that count in each patch, the part that is kept, worst first: rounded, and at least one
+            voxel. 1 is plain cross-entropy.
+        threshold: keep beside those every voxel whose true class has a lower probability than this; None keeps no more.
+    """
+
+    name: ClassVar[str] = "bootstrapped_cross_entropy"
+    weight: float = 1.0
+    share: float = 0.0625
+    threshold: float | None = None
+
+    def build(self, num_classes: int) -> nn.Module:
+        """The term's module.
+
+        Raises:
+            ValueError: a share outside (0, 1], or a threshold outside (0, 1).
+        """
+        if not 0 < self.share <= 1:
+            raise ValueError(f"bootstrapped_cross_entropy: expected a share above 0 and up to 1, found {self.share}")
+        if self.threshold is not None and not 0 < self.threshold < 1:
+            raise ValueError(
+                f"bootstrapped_cross_entropy: expected a threshold between 0 and 1, or None, found {self.threshold}"
+            )
+        return _BootstrappedCrossEntropy(self.share, self.threshold)
+
+
+LossTerm = DiceTerm | CrossEntropyTerm | BootstrappedCrossEntropyTerm
 
 LOSSES: Mapping[str, type[LossTerm]] = {
     "dice": DiceTerm,
     "cross_entropy": CrossEntropyTerm,
+    "bootstrapped_cross_entropy": BootstrappedCrossEntropyTerm,
 }
 """Name in a pipeline YAML -> term."""
 
@@ -207,3 +243,25 @@ class _CrossEntropy(nn.Module):
         weights = self.class_weights[labels * counted] * counted
         total = weights.sum()
         return losses.sum() / torch.where(total > 0, total, torch.ones_like(total))
+
+
+class _BootstrappedCrossEntropy(nn.Module):
+    def __init__(self, share: float, threshold: float | None) -> None:
+        super().__init__()
+        self.share = share
+        self.least = math.inf if threshold is None else -math.log(threshold)
+        """The loss above which a voxel is kept in any case."""
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        losses = nn.functional.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="none").flatten(1)
+        kept = self._kept(losses.detach(), labels.flatten(1) != IGNORE_INDEX)
+        return (losses * kept).sum() / kept.sum().clamp(min=1)
+
+    def _kept(self, losses: Tensor, counted: Tensor) -> Tensor:
+        """Which voxels are averaged: (B, voxels) bool."""
+        # Ignored voxels come last in the ranking, behind a loss of 0.
+        number = (self.share * counted.sum(dim=1, keepdim=True)).round().clamp(min=1)
+        worst = losses.masked_fill(~counted, -1).topk(int(number.max()), dim=1).indices
+        ranked = torch.arange(worst.shape[1], device=worst.device) < number
+        kept = torch.zeros_like(counted).scatter(1, worst, ranked)
+        return (kept | (losses > self.least)) & counted

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ from medseg.config.load import load_pipeline
 from medseg.config.schema import PipelineConfig
 from medseg.data.cache import CachedStudy
 from medseg.data.dataset import Augmentation, PatchDataset
-from medseg.errors import ConfigError, GeometryError
+from medseg.errors import CheckpointError, ConfigError, GeometryError
+from medseg.inference.crf import PRESETS, CRFSettings
 from medseg.networks import build_network
 from medseg.training.fit import FitSettings
 from medseg.training.schedule import Schedule
@@ -76,6 +79,8 @@ class TestModelSpec:
                 "inference.blending=constant",
                 "inference.batch_size=7",
                 "inference.flip_axes=[R, S]",
+                "inference.scales=[0.75, 1]",
+                "inference.scale_fusion=max",
                 "inference.keep_largest=[liver]",
             )
         )
@@ -85,8 +90,22 @@ class TestModelSpec:
             "blending": "constant",
             "batch_size": 7,
             "flip_axes": (0, 2),
+            "scales": (0.75, 1.0),
+            "scale_fusion": "max",
+            "crf": None,
             "keep_largest": ("liver",),
         }
+
+    def test_crf_arrives_with_all_its_numbers(self, tiny_config: Config) -> None:
+        def crf(*overrides: str) -> CRFSettings:
+            return CRFSettings(**build.model_spec(tiny_config(*overrides)).inference["crf"])
+
+        assert crf("inference.crf={}") == PRESETS["deeplab_v1"]
+        flat = crf("inference.crf={preset: deeplab_v2}", "data.mode=slice", "data.patch_size=[16, 16]")
+        assert flat == replace(PRESETS["deeplab_v2"], axes=2)
+        section = "{preset: deeplab_v2, iterations: 4, smoothness_weight: 0, appearance_mm: 20, axes: 2}"
+        changed = {"iterations": 4, "smoothness_weight": 0.0, "appearance_mm": 20.0, "axes": 2}
+        assert crf(f"inference.crf={section}") == replace(PRESETS["deeplab_v2"], **changed)
 
     @pytest.mark.parametrize(
         ("overrides", "expected"),
@@ -164,6 +183,72 @@ class TestNetworkProblems:
     def test_problem_stands_in_the_pipelines_report_with_its_line(self, tiny: Path) -> None:
         with pytest.raises(ConfigError, match=r"override 1 .*network\.dropuot.*dropout"):
             load_pipeline(tiny, ["network.dropuot=0.5"], checks=[build.network_problems])
+
+
+class TestEncoderWeights:
+    NETWORK = "name: deeplabv3plus, encoder: resnet18, width: 0.125, atrous_rates: [1, 2, 3]"
+
+    def _file(self, folder: Path) -> Path:
+        from medseg.networks.encoders import Backbone
+
+        encoder = Backbone("resnet18", width=0.125).build(2, 3)
+        torch.save({**encoder.state_dict(), "fc.weight": torch.zeros(10, 64)}, folder / "resnet18.pth")  # type: ignore[attr-defined]
+        return folder / "resnet18.pth"
+
+    def _problems(self, tiny: Path, *overrides: str) -> str:
+        with pytest.raises(ConfigError) as caught:
+            load_pipeline(tiny, overrides, checks=[build.network_problems])
+        return str(caught.value)
+
+    @pytest.mark.parametrize("inflation", ["centre", "mean"])
+    def test_pipeline_trains_from_them_and_its_model_needs_no_file(
+        self, tiny_config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture, inflation: str
+    ) -> None:
+        from medseg.inference.segmenter import load_segmenter
+        from medseg.run import run
+
+        path = self._file(tmp_path)
+        colours = torch.load(path, weights_only=True)["conv1.weight"]
+        expected = colours.sum(1).rot90(-1, (1, 2))
+        training = "{epochs: 1, steps_per_epoch: 1, device: cpu, optimizer: {name: sgd, learning_rate: 1e-9}}"
+        with caplog.at_level("INFO"):
+            result = run(
+                tiny_config(
+                    f"network={{{self.NETWORK}, encoder_weights: {path}, weights_inflation: {inflation}}}",
+                    f"training={training}",
+                    "data.fold=all",
+                ),
+                train_only=True,
+            )
+        assert any(f"network.encoder_weights: {path}: 100 tensors loaded" in m for m in caplog.messages)
+        path.unlink()
+        kernel = load_segmenter(result.folder.path).network.get_submodule("encoder.conv1").weight
+        assert isinstance(kernel, torch.Tensor)
+        found = kernel[:, 0, ..., 3] * (7 if inflation == "mean" else 1)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+        assert (inflation == "centre") is bool(kernel[..., 0].abs().max() < 1e-5)
+
+    def test_another_encoders_are_refused(self, tiny_config: Config, tmp_path: Path) -> None:
+        network = self.NETWORK.replace("resnet18", "resnet34")
+        config = tiny_config(f"network={{{network}, encoder_weights: {self._file(tmp_path)}}}")
+        with pytest.raises(CheckpointError, match="a weights file of another encoder"):
+            build.network(config)
+
+    def test_missing_file_is_reported_with_its_line(self, tiny: Path) -> None:
+        text = tiny.read_text().replace("name: unet,", "name: unet, encoder_weights: none.pth,")
+        tiny.write_text(text)
+        line = 1 + next(n for n, row in enumerate(text.splitlines()) if row.startswith("network"))
+        network = f"network={{{self.NETWORK}, encoder_weights: none.pth}}"
+        assert "network.encoder_weights: expected a file, found none at none.pth" in self._problems(tiny, network)
+        assert f"tiny.yaml:{line}: network.encoder_weights: expected a file" in self._problems(tiny)
+
+    def test_network_without_encoder_is_reported_before_any_data_is_read(self, tiny: Path, tmp_path: Path) -> None:
+        problems = self._problems(tiny, f"network.encoder_weights={self._file(tmp_path)}")
+        assert "network.encoder_weights: UNet has no encoder that takes pretrained weights" in problems
+
+    def test_they_are_no_option_of_the_network(self, tiny_config: Config, tmp_path: Path) -> None:
+        config = tiny_config(f"network={{{self.NETWORK}, encoder_weights: {self._file(tmp_path)}}}")
+        assert build.model_spec(config).options.keys() == {"encoder", "width", "atrous_rates"}
 
 
 AUGMENTATION = """{
@@ -256,6 +341,14 @@ class TestLoss:
         assert loss.weights == {"dice": 0.5, "cross_entropy": 2.0}
         dice = loss.terms["dice"].dice
         assert (dice.include_background, dice.batch) == (True, True)
+
+    def test_share_and_threshold_of_the_worst_voxels_arrive(self, tiny_config: Config) -> None:
+        term = "{name: bootstrapped_cross_entropy, weight: 3, share: 0.5, threshold: 0.7}"
+        loss = build.loss(tiny_config(f"training.loss=[{term}]"), [])
+        assert loss.weights == {"bootstrapped_cross_entropy": 3.0}
+        worst = loss.terms["bootstrapped_cross_entropy"]
+        assert worst.share == 0.5
+        assert worst.least == pytest.approx(-math.log(0.7))
 
     def test_balanced_weights_count_the_training_voxels(self, tiny_config: Config) -> None:
         config = tiny_config("training.loss=[{name: cross_entropy, class_weights: balanced}]")

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from medseg.losses import LOSSES, CrossEntropyTerm, DiceTerm, balanced_weights, build_loss
+from medseg.losses import (
+    LOSSES,
+    BootstrappedCrossEntropyTerm,
+    CrossEntropyTerm,
+    DiceTerm,
+    balanced_weights,
+    build_loss,
+)
 
 IGNORED = 255
 
@@ -93,7 +100,13 @@ def test_cross_entropy_equals_torch_with_and_without_weights():
         torch.testing.assert_close(total, expected)
 
 
-ALL_TERMS = [DiceTerm(include_background=True), DiceTerm(batch=True), CrossEntropyTerm(class_weights=(1, 2, 3))]
+ALL_TERMS = [
+    DiceTerm(include_background=True),
+    DiceTerm(batch=True),
+    CrossEntropyTerm(class_weights=(1, 2, 3)),
+    BootstrappedCrossEntropyTerm(share=0.5),
+    BootstrappedCrossEntropyTerm(threshold=0.6),
+]
 
 
 @pytest.mark.parametrize("term", ALL_TERMS)
@@ -136,6 +149,70 @@ def test_terms_are_weighted_added_and_reported_before_their_weight():
     assert not any(value.requires_grad for value in parts.values())
 
 
+def hard_and_easy(*odds: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """A row of voxels of class 0 whose probability is 1 / (1 + odds), so that their loss is log(1 + odds)."""
+    other = torch.tensor(odds).log().view(1, 1, 1, -1)
+    return torch.cat([torch.zeros_like(other), other], dim=1), torch.zeros(1, 1, len(odds), dtype=torch.long)
+
+
+@pytest.mark.parametrize(
+    ("share", "worst"),
+    [(1.0, (7, 3, 1, 1 / 3)), (0.5, (7, 3)), (0.6, (7, 3)), (0.7, (7, 3, 1)), (0.25, (7,)), (0.01, (7,))],
+)
+def test_bootstrapped_cross_entropy_is_the_mean_of_the_worst_voxels(share, worst):
+    # losses log 2, log 8, log 4/3, log 4: of four voxels, 0.6 rounds to two, 0.7 to three, 0.01 is raised to one
+    total, _ = build_loss([BootstrappedCrossEntropyTerm(share=share)], 2)(*hard_and_easy(1, 7, 1 / 3, 3))
+    assert total.item() == pytest.approx(sum(math.log(1 + odds) for odds in worst) / len(worst), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "worst"), [(0.2, (7, 3)), (0.3, (7, 3)), (0.6, (7, 3, 1)), (0.9, (7, 3, 1, 1 / 3))]
+)
+def test_a_threshold_keeps_every_voxel_below_it_and_never_fewer_than_the_share(threshold, worst):
+    # probabilities 1/2, 1/8, 3/4, 1/4: below 0.2 lies one alone, but half of the four are kept
+    loss = build_loss([BootstrappedCrossEntropyTerm(share=0.5, threshold=threshold)], 2)
+    total, _ = loss(*hard_and_easy(1, 7, 1 / 3, 3))
+    assert total.item() == pytest.approx(sum(math.log(1 + odds) for odds in worst) / len(worst), abs=1e-6)
+
+
+def test_the_share_is_taken_of_each_patch_and_of_the_voxels_that_count_in_it():
+    patches = [hard_and_easy(1, 7, 1 / 3, 3), hard_and_easy(1, 1 / 3, 15, 31)]
+    logits, labels = (torch.cat(parts) for parts in zip(*patches, strict=True))
+    labels[1, 0, 2:] = IGNORED  # the worst of the second patch; half of the other two is one voxel
+    total, _ = build_loss([BootstrappedCrossEntropyTerm(share=0.5)], 2)(logits, labels)
+    assert total.item() == pytest.approx((math.log(8) + math.log(4) + math.log(2)) / 3, abs=1e-6)
+
+
+def test_a_patch_of_ignored_voxels_leaves_the_others_mean_alone():
+    logits, labels = (torch.cat([part, part]) for part in hard_and_easy(1, 7, 1 / 3, 3))
+    labels[0] = IGNORED
+    total, _ = build_loss([BootstrappedCrossEntropyTerm(share=0.5)], 2)(logits, labels)
+    assert total.item() == pytest.approx((math.log(8) + math.log(4)) / 2, abs=1e-6)
+
+
+def test_only_the_voxels_that_are_kept_get_a_gradient():
+    logits, labels = hard_and_easy(1, 7, 1 / 3, 3)
+    logits.requires_grad_()
+    build_loss([BootstrappedCrossEntropyTerm(share=0.5)], 2)(logits, labels)[0].backward()
+    # softmax minus one-hot, over two voxels
+    expected = torch.tensor([[0.0, -7 / 8, 0.0, -3 / 4], [0.0, 7 / 8, 0.0, 3 / 4]]) / 2
+    torch.testing.assert_close(logits.grad[0, :, 0], expected)
+
+
+def test_bootstrapped_cross_entropy_of_all_voxels_is_plain_cross_entropy():
+    logits, labels = random_case(2, 4, 5, 3)
+    labels[0, 0] = IGNORED
+    _, parts = build_loss([BootstrappedCrossEntropyTerm(share=1.0), CrossEntropyTerm()], 3)(logits, labels)
+    torch.testing.assert_close(*parts.values())
+
+
+def test_equal_losses_are_kept_up_to_the_share():
+    # one loss of log 8 and, of three of log 2, one
+    logits, labels = hard_and_easy(1, 1, 7, 1)
+    total, _ = build_loss([BootstrappedCrossEntropyTerm(share=0.5)], 2)(logits, labels)
+    assert total.item() == pytest.approx((math.log(8) + math.log(2)) / 2, abs=1e-6)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_low_precision_logits_are_summed_in_float32(dtype):
     logits, labels = random_case(1, 40, 40)
@@ -169,6 +246,9 @@ def test_counts_that_make_no_weights_are_refused(counts):
         ([DiceTerm(weight=0.0)], "dice: expected a weight above 0"),
         ([CrossEntropyTerm(class_weights=(1.0, 2.0))], "expected 3 finite weights"),
         ([CrossEntropyTerm(class_weights=(1.0, 2.0, math.nan))], "expected 3 finite weights"),
+        ([BootstrappedCrossEntropyTerm(share=0.0)], "expected a share above 0 and up to 1, found 0.0"),
+        ([BootstrappedCrossEntropyTerm(share=1.5)], "expected a share above 0 and up to 1, found 1.5"),
+        ([BootstrappedCrossEntropyTerm(threshold=1.0)], "expected a threshold between 0 and 1, or None, found 1.0"),
     ],
 )
 def test_terms_that_do_not_fit_are_refused(terms, message):
@@ -186,5 +266,5 @@ def test_the_loss_adds_nothing_to_a_checkpoint():
 
 
 def test_the_table_uses_each_terms_own_name():
-    assert {"dice", "cross_entropy"} == set(LOSSES)
+    assert {"dice", "cross_entropy", "bootstrapped_cross_entropy"} == set(LOSSES)
     assert all(term.name == name for name, term in LOSSES.items())

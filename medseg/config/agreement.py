@@ -50,6 +50,12 @@ def idle_settings(pipeline: Mapping[str, Any]) -> list[Problem]:
         found.append(Problem("augmentation.truncate", f"has no effect in mode {data['mode']}; it belongs to patch"))
     if flat and "S" in pipeline["inference"]["flip_axes"]:
         found.append(Problem("inference.flip_axes", f"S has no effect in mode {data['mode']}"))
+    inference = pipeline["inference"]
+    if inference.get("scale_fusion") == "max" and len(inference.get("scales", ())) == 1:
+        found.append(Problem("inference.scale_fusion", "max has no effect on one scale; add more to inference.scales"))
+    crf = inference.get("crf") or {}
+    if crf.get("smoothness_weight") == 0 and crf.get("appearance_weight") == 0:
+        found.append(Problem("inference.crf", "has no effect while both weights are 0"))
     return found
 
 

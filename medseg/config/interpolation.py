@@ -16,7 +16,7 @@ from typing import Any
 from medseg.config.problems import Origin, Problem, did_you_mean, dotted, listed, shown
 from medseg.config.tree import MAX_VALUES, KeyPath, Node
 
-PATH_KEYS = ("data.root", "data.manifest", "data.cache_dir", "runs_dir", "tracking.uri")
+PATH_KEYS = ("data.root", "data.manifest", "data.cache_dir", "network.encoder_weights", "runs_dir", "tracking.uri")
 """Keys that may read an environment variable."""
 
 MAX_TEXT = 10_000

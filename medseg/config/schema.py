@@ -9,31 +9,25 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from medseg.config.agreement import disagreements
+from medseg.config.augmentation import AugmentationConfig
 from medseg.config.labels import parse_labels as parse_labels
+from medseg.config.section import (
+    Fraction,
+    LabelValues,
+    NotNegative,
+    Positive,
+    PositiveInt,
+    Range,
+    Section,
+    Spacing,
+)
 from medseg.types import LabelMap, Mode
 
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[float, Field(gt=0.0)]
-PositiveInt = Annotated[int, Field(ge=1)]
-Range = tuple[float, float]
-Spacing = tuple[Positive | None, Positive | None, Positive | None]
-LabelValues = int | list[int]
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
-
-
-def _ordered(value: Range) -> Range:
-    if value[0] > value[1]:
-        raise ValueError(f"the first number must not exceed the second: {list(value)}")
-    return value
-
-
-class DataConfig(_Section):
+class DataConfig(Section):
     """Which studies, and how they reach the network."""
 
     manifest: Path
@@ -73,7 +67,7 @@ class DataConfig(_Section):
         return value
 
 
-class PreprocessingConfig(_Section):
+class PreprocessingConfig(Section):
     """The one deterministic chain of training, validation and inference."""
 
     spacing_mm: Spacing | None = None
@@ -93,135 +87,18 @@ class PreprocessingConfig(_Section):
         return value
 
 
-class FlipConfig(_Section):
-    """Mirror along axes."""
-
-    probability: Fraction = 0.5
-    """Chance for each axis."""
-    axes: list[Literal["R", "A", "S"]] = ["R"]
-    """Axes that may be mirrored (of the RAS network grid)."""
-
-
-class RotateConfig(_Section):
-    """Rotate about the centre."""
-
-    probability: Fraction = 0.3
-    degrees: Positive = 15.0
-    """Angle drawn from [-degrees, degrees]; in 3D for each of the three axes."""
-
-
-class ScaleConfig(_Section):
-    """Zoom about the centre."""
-
-    probability: Fraction = 0.3
-    factor: Range = (0.8, 1.25)
-    """Above 1 enlarges."""
-    _factor = field_validator("factor")(_ordered)
-
-
-class TranslateConfig(_Section):
-    """Move; matters where a patch holds the whole study, which is otherwise always centred."""
-
-    probability: Fraction = 0.5
-    mm: Positive = 10.0
-    """Distance along each axis drawn from [-mm, mm]."""
-
-
-class ElasticConfig(_Section):
-    """Smooth random displacement, 2D and 3D."""
-
-    probability: Fraction = 0.2
-    displacement_voxels: Positive = 4.0
-    """Standard deviation of the displacement at the control points."""
-    control_points: Annotated[int, Field(ge=2)] = 4
-    """Control points along each axis; fewer is smoother."""
-
-
-class ClassShiftConfig(_Section):
-    """Brighten or darken each class by its own amount, as another contrast phase would."""
-
-    probability: Fraction = 0.3
-    shift: Range = (-0.15, 0.15)
-    """Drawn for each class, in units of the [0, 1] window."""
-    _shift = field_validator("shift")(_ordered)
-
-
-class TruncateConfig(_Section):
-    """Blank the patch above and below some of its slices, as a shorter scan would end; only in mode patch."""
-
-    probability: Fraction = 0.2
-    share: tuple[Fraction, Fraction] = (0.2, 1.0)
-    """Share of the patch's slices that is kept."""
-    _share = field_validator("share")(_ordered)
-
-
-class NoiseConfig(_Section):
-    """Gaussian noise."""
-
-    probability: Fraction = 0.15
-    std: Range = (0.0, 0.1)
-    """Standard deviation in units of the [0, 1] window."""
-    _std = field_validator("std")(_ordered)
-
-
-class BlurConfig(_Section):
-    """Gaussian blur."""
-
-    probability: Fraction = 0.15
-    sigma_voxels: Range = (0.5, 1.0)
-    _sigma = field_validator("sigma_voxels")(_ordered)
-
-
-class ContrastConfig(_Section):
-    """Multiply the distance to the crop's mean, and shift."""
-
-    probability: Fraction = 0.2
-    factor: Range = (0.75, 1.25)
-    shift: Range = (0.0, 0.0)
-    """Added to every voxel, in units of the [0, 1] window."""
-    _ranges = field_validator("factor", "shift")(_ordered)
-
-
-class GammaConfig(_Section):
-    """Raise the [0, 1] image to a power."""
-
-    probability: Fraction = 0.2
-    gamma: Range = (0.7, 1.5)
-    _gamma = field_validator("gamma")(_ordered)
-
-
-class LowResolutionConfig(_Section):
-    """Shrink and enlarge again, as a thicker-sliced scanner would have seen it."""
-
-    probability: Fraction = 0.15
-    zoom: Range = (0.5, 1.0)
-    _zoom = field_validator("zoom")(_ordered)
-
-
-class AugmentationConfig(_Section):
-    """Training only; a key that is absent or null is off, and `augmentation: null` turns all of a fragment's off."""
-
-    flip: FlipConfig | None = None
-    rotate: RotateConfig | None = None
-    scale: ScaleConfig | None = None
-    translate: TranslateConfig | None = None
-    elastic: ElasticConfig | None = None
-    class_shift: ClassShiftConfig | None = None
-    truncate: TruncateConfig | None = None
-    noise: NoiseConfig | None = None
-    blur: BlurConfig | None = None
-    contrast: ContrastConfig | None = None
-    gamma: GammaConfig | None = None
-    low_resolution: LowResolutionConfig | None = None
-
-
-class NetworkConfig(_Section):
+class NetworkConfig(Section):
     """A name from `medseg networks` and that network's own arguments."""
 
     model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
 
     name: str
     """One of `medseg networks`."""
+    encoder_weights: Path | None = None
+    """File of pretrained weights that the encoder starts from, relative to the working directory: torchvision's or
+    timm's ImageNet weights, or a model's weights.safetensors; null starts from random ones."""
+    weights_inflation: Literal["centre", "mean"] = "centre"
+    """What a 2D kernel of that file becomes in 3D: the centre slice among zeros, or the mean over all slices."""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -229,7 +106,7 @@ class NetworkConfig(_Section):
         return dict(self.model_extra or {})
 
 
-class DiceLossConfig(_Section):
+class DiceLossConfig(Section):
     """1 - 2 sum(y p) / (sum y^2 + sum p^2), per class, averaged."""
 
     name: Literal["dice"]
@@ -240,7 +117,7 @@ class DiceLossConfig(_Section):
     """Sum over the whole batch before the division instead of over each sample."""
 
 
-class CrossEntropyLossConfig(_Section):
+class CrossEntropyLossConfig(Section):
     """Pixel cross-entropy, weighted by class on request."""
 
     name: Literal["cross_entropy"]
@@ -249,10 +126,23 @@ class CrossEntropyLossConfig(_Section):
     """`balanced`: inverse to each class's share of the training voxels; or a weight a class (background too)."""
 
 
-LossTerm = Annotated[DiceLossConfig | CrossEntropyLossConfig, Field(discriminator="name")]
+class BootstrappedCrossEntropyLossConfig(Section):
+    """Pixel cross-entropy of the worst voxels of each patch alone."""
+
+    name: Literal["bootstrapped_cross_entropy"]
+    weight: Positive = 1.0
+    share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.0625
+    """Share of a patch's voxels that is kept, worst first; 1 is plain cross-entropy."""
+    threshold: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    """Keep beside those every voxel whose true class has a lower probability; null keeps no more."""
 
 
-class SGDConfig(_Section):
+LossTerm = Annotated[
+    DiceLossConfig | CrossEntropyLossConfig | BootstrappedCrossEntropyLossConfig, Field(discriminator="name")
+]
+
+
+class SGDConfig(Section):
     """Stochastic gradient descent with Nesterov momentum."""
 
     name: Literal["sgd"]
@@ -261,7 +151,7 @@ class SGDConfig(_Section):
     weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
 
 
-class AdamWConfig(_Section):
+class AdamWConfig(Section):
     """AdamW."""
 
     name: Literal["adamw"]
@@ -270,7 +160,7 @@ class AdamWConfig(_Section):
     weight_decay: Annotated[float, Field(ge=0.0)] = 1e-2
 
 
-class ScheduleConfig(_Section):
+class ScheduleConfig(Section):
     """How the learning rate falls."""
 
     name: Literal["poly", "cosine", "constant"] = "poly"
@@ -280,7 +170,7 @@ class ScheduleConfig(_Section):
     """Steps of linear rise from 0."""
 
 
-class TrainingConfig(_Section):
+class TrainingConfig(Section):
     """The training loop."""
 
     epochs: PositiveInt = 100
@@ -323,7 +213,32 @@ class TrainingConfig(_Section):
     """Seconds between checkpoints inside an epoch; one is written after every epoch anyway."""
 
 
-class InferenceConfig(_Section):
+class CRFConfig(Section):
+    """Fully connected CRF over the network's logits: follows the edges of the image; nothing is trained.
+
+    It runs wherever studies are segmented, validation during training included.
+    """
+
+    preset: Literal["deeplab_v1", "deeplab_v2"] = "deeplab_v1"
+    """Where numbers left null come from, in the order of the keys below: 3, 3 mm, 5, 50 mm, 10 (v1) or 3, 1 mm, 4,
+    67 mm, 3 (v2). They were tuned for photographs: try others on the validation studies."""
+    iterations: PositiveInt = 10
+    """Mean-field steps."""
+    smoothness_weight: NotNegative | None = None
+    """Pull of near voxels, whatever their intensity; 0 is off."""
+    smoothness_mm: Positive | None = None
+    """Standard deviation of distance for that pull."""
+    appearance_weight: NotNegative | None = None
+    """Pull of voxels that are near and alike in intensity; 0 is off."""
+    appearance_mm: Positive | None = None
+    """Standard deviation of distance for that pull."""
+    appearance_intensity: Positive | None = None
+    """Standard deviation of intensity for that pull, where preprocessing.intensity_range_hu spans 0 to 255."""
+    axes: Literal[2, 3] | None = None
+    """2: every axial slice by itself; 3: the whole volume; null follows the network: 3 in mode patch, else 2."""
+
+
+class InferenceConfig(Section):
     """Sliding window and what follows it."""
 
     window_size: Annotated[list[PositiveInt], Field(min_length=2, max_length=3)] | None = None
@@ -335,18 +250,25 @@ class InferenceConfig(_Section):
     """Windows per forward pass."""
     flip_axes: list[Literal["R", "A", "S"]] = []
     """Test-time augmentation: average over all combinations of mirroring along these axes."""
+    scales: Annotated[list[Positive], Field(min_length=1)] = [1.0]
+    """Test-time augmentation: the network sees each window resized by these factors (all its axes), mirrored at each of
+    them as flip_axes says; [0.75, 1.0, 1.25] takes three times as many forward passes."""
+    scale_fusion: Literal["mean", "max"] = "mean"
+    """What becomes of the logits of several scales; max is DeepLab v2's."""
+    crf: CRFConfig | None = None
+    """Fully connected CRF; null is off, {} takes DeepLab v1's numbers."""
     keep_largest: list[str] = []
     """Classes of which only the largest 26-connected component is kept."""
 
 
-class EvaluationConfig(_Section):
+class EvaluationConfig(Section):
     """Which studies `run` segments and scores at the end."""
 
     split: Literal["auto", "train", "validation", "test"] = "auto"
     """auto: test studies with labels if there are any, else validation, else train."""
 
 
-class TrackingConfig(_Section):
+class TrackingConfig(Section):
     """MLflow."""
 
     uri: str | None = None
@@ -364,7 +286,7 @@ class TrackingConfig(_Section):
         return value
 
 
-class PipelineConfig(_Section):
+class PipelineConfig(Section):
     """One pipeline YAML."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]

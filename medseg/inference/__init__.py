@@ -1,2 +1,2 @@
-"""From a CT to a segmentation on its own grid: windows (``sliding_window``), clean-up (``postprocess``), one study
-(``segmenter``), many (``batch``)."""
+"""From a CT to a segmentation on its own grid: windows (``sliding_window``), sharper edges (``crf``), clean-up
+(``postprocess``), one study (``segmenter``), many (``batch``)."""

@@ -19,6 +19,7 @@ from torch import nn
 
 from medseg.errors import CheckpointError, ConfigError, StudyError
 from medseg.files import atomic_path
+from medseg.inference.crf import CRFSettings, mean_field
 from medseg.inference.postprocess import keep_largest
 from medseg.inference.sliding_window import Windows, predict_logits
 from medseg.networks import build_network
@@ -48,6 +49,8 @@ class Segmenter:
         self.preprocessing = Preprocessing(**{k: _tuple(v) for k, v in spec.preprocessing.items()})
         settings = dict(spec.inference)
         self.keep_largest = tuple(spec.class_names.index(n) + 1 for n in settings.pop("keep_largest", ()))
+        crf = settings.pop("crf", None)  # absent from models older than the key
+        self.crf = None if crf is None else CRFSettings(**crf)
         self.windows = Windows(
             mode=spec.mode, slab_neighbours=spec.slab_neighbours, **{k: _tuple(v) for k, v in settings.items()}
         )
@@ -63,6 +66,10 @@ class Segmenter:
         """
         study = preprocess(image, self.preprocessing)
         logits = predict_logits(self.network, study.image, self.windows, self.spec.num_classes)
+        if self.crf is not None:
+            device = next((p.device for p in self.network.parameters()), logits.device)
+            spacing_mm = study.grid.spacing_mm
+            logits = mean_field(logits.to(device), study.image.to(device), spacing_mm, self.crf).cpu()
         classes = restore(logits, study)
         return keep_largest(classes, self.keep_largest) if self.keep_largest else classes
 

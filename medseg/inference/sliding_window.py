@@ -1,7 +1,8 @@
 """Sliding-window inference on the network grid, for slices, slabs and patches alike.
 
 Every mode is the same walk: a window of (i, j, k) voxels, k being 1 for slices and slabs; neighbouring slices of a slab
-are gathered as channels when the window is cut. Logits are blended with Gaussian (or constant) weights.
+are gathered as channels when the window is cut. Logits are blended with Gaussian (or constant) weights. A window may be
+seen several times, mirrored and at other scales (test-time augmentation).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from medseg.networks.upsampling import resize
 from medseg.types import Mode, Shape3
 
 
@@ -30,6 +32,9 @@ class Windows:
         blending: weights of overlapping windows.
         batch_size: windows a forward pass.
         flip_axes: average over all combinations of mirroring along these axes (0, 1, 2).
+        scales: factors by which the network sees each window resized, along all its axes (a slab's channels are none);
+            flips come at every scale, and ``len(scales)`` times as many forward passes.
+        scale_fusion: mean of the logits over the scales, or their maximum, class by class (DeepLab v2).
 
     Raises:
         ValueError: a value outside its range.
@@ -42,6 +47,8 @@ class Windows:
     blending: Literal["gaussian", "constant"] = "gaussian"
     batch_size: int = 4
     flip_axes: tuple[int, ...] = ()
+    scales: tuple[float, ...] = (1.0,)
+    scale_fusion: Literal["mean", "max"] = "mean"
 
     def __post_init__(self) -> None:
         if len(self.size) != 3 or min(self.size) < 1 or (self.mode != "patch" and self.size[2] != 1):
@@ -52,6 +59,8 @@ class Windows:
             raise ValueError(f"expected a mode and a blending of those known: {self.mode}, {self.blending}")
         if not set(self.flip_axes) <= {0, 1, 2}:
             raise ValueError(f"flip_axes: expected some of 0, 1, 2: {self.flip_axes}")
+        if not self.scales or not min(self.scales) > 0 or self.scale_fusion not in ("mean", "max"):
+            raise ValueError(f"expected scales above 0 and a fusion mean or max: {self.scales}, {self.scale_fusion}")
 
 
 @torch.inference_mode()
@@ -77,7 +86,7 @@ def predict_logits(network: nn.Module, image: Tensor, windows: Windows, num_clas
     starts = list(itertools.product(*window_starts(tuple(padded.shape), windows)))
     for group in _groups(starts, windows.batch_size):
         batch = torch.stack([_cut(padded, start, windows) for start in group]).to(device)
-        out = _with_flips(network, batch, windows).float().cpu()
+        out = _at_scales(network, batch, windows).cpu()
         if windows.mode != "patch":
             out = out[..., None]
         for start, window in zip(group, out, strict=True):
@@ -139,6 +148,17 @@ def _cut(image: Tensor, start: Sequence[int], windows: Windows) -> Tensor:
     n = windows.slab_neighbours
     slices = torch.arange(k - n, k + n + 1).clamp(0, image.shape[2] - 1)
     return image[rows, columns][..., slices].movedim(-1, 0)
+
+
+def _at_scales(network: nn.Module, batch: Tensor, windows: Windows) -> Tensor:
+    size, fuse = batch.shape[2:], torch.maximum if windows.scale_fusion == "max" else torch.add
+    fused: Tensor | None = None
+    for scale in windows.scales:
+        seen = resize(batch, [max(1, round(n * scale)) for n in size])
+        out = resize(_with_flips(network, seen, windows).float(), size)
+        fused = out if fused is None else fuse(fused, out)
+    assert fused is not None
+    return fused if windows.scale_fusion == "max" else fused / len(windows.scales)
 
 
 def _with_flips(network: nn.Module, batch: Tensor, windows: Windows) -> Tensor:

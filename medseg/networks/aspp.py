@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from medseg.networks.blocks import Norm, apply, conv, conv_norm_act, pooled_norm, separable_conv_norm_act
 
+RATES: dict[int, tuple[int, ...]] = {32: (3, 6, 9), 16: (6, 12, 18), 8: (12, 24, 36), 4: (24, 48, 72)}
+"""Atrous rates by output stride: the papers' at 16 and 8, for crops of 513 pixels, and the same reach elsewhere."""
+
 
 class ImagePooling(nn.Module):
     """The mean of the whole map, projected and spread over the map again.

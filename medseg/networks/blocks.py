@@ -64,31 +64,40 @@ def conv(
     spatial_dims: int,
     in_channels: int,
     out_channels: int,
-    kernel: int,
+    kernel: int | Sequence[int],
     *,
     stride: int | Sequence[int] = 1,
-    dilation: int = 1,
+    dilation: int | Sequence[int] = 1,
     groups: int = 1,
     bias: bool = True,
 ) -> nn.Module:
-    """A convolution that keeps the size at stride 1 (odd kernels) and gives ceil(size / stride) otherwise."""
+    """A convolution that keeps the size at stride 1 (odd kernels) and gives ceil(size / stride) otherwise.
+
+    Kernel, stride and dilation are one number for all axes or one for each.
+    """
+    kernels, strides, dilations = (every_axis(n, spatial_dims) for n in (kernel, stride, dilation))
     return CONV[spatial_dims](
         in_channels,
         out_channels,
-        kernel,
-        stride=stride if isinstance(stride, int) else tuple(stride),
-        padding=dilation * (kernel // 2),
-        dilation=dilation,
+        kernels,
+        stride=strides,
+        padding=tuple(d * (k // 2) for k, d in zip(kernels, dilations, strict=True)),
+        dilation=dilations,
         groups=groups,
         bias=bias,
     )
+
+
+def every_axis(number: int | Sequence[int], spatial_dims: int) -> tuple[int, ...]:
+    """One number an axis."""
+    return (number,) * spatial_dims if isinstance(number, int) else tuple(number)
 
 
 def conv_norm_act(
     spatial_dims: int,
     in_channels: int,
     out_channels: int,
-    kernel: int,
+    kernel: int | Sequence[int],
     *,
     norm: Norm,
     act: Layer = nn.ReLU,
@@ -103,7 +112,13 @@ def conv_norm_act(
 
 
 def separable_conv_norm_act(
-    spatial_dims: int, in_channels: int, out_channels: int, kernel: int, *, norm: Norm, dilation: int = 1
+    spatial_dims: int,
+    in_channels: int,
+    out_channels: int,
+    kernel: int | Sequence[int],
+    *,
+    norm: Norm,
+    dilation: int | Sequence[int] = 1,
 ) -> nn.Sequential:
     """A depthwise and a pointwise convolution, each with norm and ReLU (DeepLab v3+)."""
     return nn.Sequential(

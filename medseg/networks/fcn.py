@@ -8,9 +8,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from medseg.errors import ConfigError
-from medseg.networks.blocks import Norm, apply, conv, initialise, initialise_classifier
+from medseg.networks.blocks import Norm, apply, conv, initialise, initialise_classifier, scaled
 from medseg.networks.encoders.vgg import VGG16
-from medseg.networks.options import Count, Probability, Width
+from medseg.networks.options import Count, FlatLevels, Probability, Width
 from medseg.networks.sizes import crop, pad_small
 from medseg.networks.upsampling import Upsample, Upsampling
 
@@ -35,10 +35,11 @@ class FCN(nn.Module):
         upsampling: `fixed` interpolation (what the released nets amount to), or deconvolutions that start as it and
             learn, `depthwise` (a kernel a class) or `dense` (every class to every class).
         fc_kernel: of fc6, odd; None is the paper's 7 in 2D and 3 in 3D (where 7 would be 719 million weights).
-        fc_width: channels of fc6 and fc7; None is the paper's 4096 in 2D and 1024 in 3D.
+        fc_width: channels of fc6 and fc7; None is the paper's 4096 in 2D and 1024 in 3D, times the width.
         dropout: after fc6 and fc7.
         norm: in the encoder; the paper has none. `batch` makes it VGG16-BN.
-        width: factor on the encoder's channels.
+        width: factor on all channels.
+        flat_levels: first stages that neither convolve nor pool along the last axis, for thick slices (3D only).
     """
 
     def __init__(
@@ -54,13 +55,14 @@ class FCN(nn.Module):
         dropout: Probability = 0.5,
         norm: Norm = "none",
         width: Width = 1.0,
+        flat_levels: FlatLevels = 0,
     ) -> None:
         super().__init__()
         fc_kernel = fc_kernel or (7 if spatial_dims == 2 else 3)
-        fc_width = fc_width or (4096 if spatial_dims == 2 else 1024)
+        fc_width = fc_width or scaled(4096 if spatial_dims == 2 else 1024, width)
         if fc_kernel % 2 == 0:
             raise ConfigError(f"network.fc_kernel: expected an odd number, found {fc_kernel}")
-        self.encoder = VGG16(spatial_dims, in_channels, norm=norm, width=width)
+        self.encoder = VGG16(spatial_dims, in_channels, norm=norm, width=width, flat_levels=flat_levels)
         self.minimum = (1,) * spatial_dims if norm == "none" else self.encoder.minimum
         self.fused = FUSED[variant]
 
@@ -70,8 +72,11 @@ class FCN(nn.Module):
         self.score_fr = conv(spatial_dims, fc_width, num_classes, 1)
         self.score_pools = nn.ModuleList(conv(spatial_dims, channels[m], num_classes, 1) for m in self.fused)
         self.upscore = nn.ModuleList(
-            Upsample(spatial_dims, num_classes, factor, method=upsampling)
-            for factor in (*(2 for _ in self.fused), 2 ** (5 - len(self.fused)))
+            Upsample(num_classes, factors, method=upsampling)
+            for factors in (
+                *(self.encoder.steps[m + 1] for m in self.fused),
+                self.encoder.strides[min(self.fused, default=4)],
+            )
         )
         initialise(self.fc6, self.fc7)
         for layer in (self.score_fr, *self.score_pools):

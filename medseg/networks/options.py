@@ -1,15 +1,19 @@
 """A network's options: its constructor's keyword-only parameters, checked before it is built.
 
+A parameter whose default is a dataclass (``encoders.Backbone``) stands for the dataclass's fields: the user gives them
+side by side with the others, the constructor gets them as one value, and the default holds the network's own defaults.
+
 The annotations are the contract: a Literal lists the choices, the aliases below give the ranges. What only makes sense
 together (an encoder and its stem) is checked by the constructor, which raises ConfigError too.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
@@ -24,11 +28,31 @@ Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
 Count = Annotated[int, Field(ge=1)]
 """Channels, layers, rates."""
 
+FlatLevels = Annotated[int, Field(ge=0, le=5)]
+"""Levels of resolution that leave the last axis alone."""
+
 
 def options_of(builder: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """Keyword-only parameters of a builder by name, annotations resolved."""
+    """What the user may give, by name, annotations resolved: keyword-only parameters, groups of them taken apart."""
+    found: dict[str, inspect.Parameter] = {}
+    for name, parameter in _keyword_only(builder).items():
+        if not _is_group(parameter):
+            found[name] = parameter
+            continue
+        hints = get_type_hints(type(parameter.default), include_extras=True)
+        for field in dataclasses.fields(parameter.default):
+            default = getattr(parameter.default, field.name)
+            found[field.name] = parameter.replace(name=field.name, default=default, annotation=hints[field.name])
+    return found
+
+
+def _keyword_only(builder: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     parameters = inspect.signature(builder, eval_str=True).parameters
     return {name: p for name, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def _is_group(parameter: inspect.Parameter) -> bool:
+    return dataclasses.is_dataclass(parameter.default) and not isinstance(parameter.default, type)
 
 
 def options_model(builder: Callable[..., Any], name: str) -> type[BaseModel]:
@@ -49,7 +73,12 @@ def checked_options(builder: Callable[..., Any], name: str, options: Mapping[str
         model = options_model(builder, name).model_validate(dict(options))
     except ValidationError as error:
         raise ConfigError("\n".join(_mistakes(error, name, options_of(builder)))) from None
-    return {key: getattr(model, key) for key in options}
+    checked = {key: getattr(model, key) for key in options}
+    for key, parameter in _keyword_only(builder).items():
+        if _is_group(parameter):
+            own = {f.name for f in dataclasses.fields(parameter.default)} & checked.keys()
+            checked[key] = dataclasses.replace(parameter.default, **{name: checked.pop(name) for name in own})
+    return checked
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Annotated
 
 from pydantic import Field
 from torch import Tensor, nn
 
-from medseg.networks.blocks import Norm, apply, conv, initialise, initialise_classifier, norm_layer
+from medseg.networks.blocks import Norm, apply, conv, initialise, initialise_classifier
+from medseg.networks.encoders.strides import Axes
 from medseg.networks.encoders.vgg import VGG16
-from medseg.networks.options import Probability, Width
+from medseg.networks.mirrored import MirroredDecoder, pool
+from medseg.networks.options import FlatLevels, Probability, Width
 from medseg.networks.sizes import crop, pad_small
-from medseg.networks.upsampling import unpool
 
 
 class SegNet(nn.Module):
@@ -29,6 +29,7 @@ class SegNet(nn.Module):
         dropout: at the coarsest map and after the decoder's first stage (the paper has none).
         norm: after every convolution but the last.
         width: factor on the channels of encoder and decoder.
+        flat_levels: first stages that neither convolve nor pool along the last axis, for thick slices (3D only).
     """
 
     def __init__(
@@ -41,38 +42,22 @@ class SegNet(nn.Module):
         dropout: Probability = 0.0,
         norm: Norm = "batch",
         width: Width = 1.0,
+        flat_levels: FlatLevels = 0,
     ) -> None:
         super().__init__()
-        self.encoder = VGG16(spatial_dims, in_channels, norm=norm, width=width, stages=stages)
+        self.encoder = VGG16(spatial_dims, in_channels, norm=norm, width=width, stages=stages, flat_levels=flat_levels)
+        axes = Axes(spatial_dims, flat_levels)
         self.dropout = nn.Dropout(dropout)
-        # Mirrored, a stage keeps its width but for its last convolution, which takes that of the next finer stage.
-        mirrored = [(widths[-1], len(widths)) for widths in reversed(self.encoder.widths)]
-        self.decoder = nn.ModuleList(
-            _decoder_stage(spatial_dims, channels, following, count, norm)
-            for (channels, count), (following, _) in pairwise(mirrored)
+        # One convolution fewer than the encoder's first stage: the classifier is the other.
+        self.decoder = MirroredDecoder(
+            self.encoder, axes, norm=norm, last=len(self.encoder.widths[0]) - 1, dropout=dropout
         )
-        channels, count = mirrored[-1]
-        self.decoder.append(_decoder_stage(spatial_dims, channels, channels, count - 1, norm))
-        self.classifier = conv(spatial_dims, channels, num_classes, 3)
+        self.classifier = conv(spatial_dims, self.encoder.channels[0], num_classes, axes.at(0, 3))
         initialise(self.decoder)
         initialise_classifier(self.classifier)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, I, J[, K]) -> logits (B, num_classes, I, J[, K])."""
-        y, trail = x, []
-        for pooled, indices, before in self.encoder.stages(pad_small(x, self.encoder.minimum)):
-            y = pooled
-            trail.append((indices, before))
-        y = self.dropout(y)
-        for level, stage in enumerate(self.decoder):
-            indices, before = trail.pop()
-            y = stage(unpool(y, indices, before))
-            y = self.dropout(y) if level == 0 else y
+        pooled, switches = pool(self.encoder, pad_small(x, self.encoder.minimum))
+        y = self.decoder(self.dropout(pooled), switches)
         return crop(apply(self.classifier, y), x.shape[2:])
-
-
-def _decoder_stage(spatial_dims: int, channels: int, out_channels: int, count: int, norm: Norm) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for width in [channels] * (count - 1) + [out_channels]:
-        layers += [conv(spatial_dims, channels, width, 3), norm_layer(norm, width, spatial_dims), nn.ReLU()]
-    return nn.Sequential(*layers)

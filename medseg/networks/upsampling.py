@@ -1,4 +1,4 @@
-"""From coarse to fine: interpolation, bilinear deconvolution and unpooling, in 2D and 3D.
+"""From coarse to fine: interpolation, bilinear deconvolution, unpooling and pixel shuffle, in 2D and 3D.
 
 Voxel centres are aligned, not corners (``align_corners=False``), here and in all networks.
 """
@@ -28,46 +28,44 @@ def resize(x: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(x, size=list(size), mode=LINEAR[x.ndim - 2], align_corners=False)
 
 
-def linear_kernel(factor: int, spatial_dims: int) -> Tensor:
-    """The deconvolution kernel that interpolates linearly by a whole factor f.
+def linear_kernel(factors: Sequence[int]) -> Tensor:
+    """The deconvolution kernel that interpolates linearly by a whole factor f for each axis.
 
-    One axis has 2f taps (f even) or 2f - 1 (f odd), with weights 1 - |i - c| / f about the centre c; the axes multiply.
-    The kernel sums to f ** spatial_dims. With padding (taps - f) / 2 it equals interpolation but for a border of f
-    voxels, where the deconvolution sees zeros.
+    An axis has 2f taps (f even) or 2f - 1 (f odd), with weights 1 - |i - c| / f about the centre c; the axes multiply.
+    The kernel sums to the product of the factors. With padding (taps - f) / 2 it equals interpolation but for a border
+    of f voxels, where the deconvolution sees zeros.
     """
-    taps = 2 * factor - factor % 2
-    position = torch.arange(taps, dtype=torch.float32)
-    axis = 1 - (position - (taps - 1) / 2).abs() / factor
-    kernel = axis
-    for _ in range(spatial_dims - 1):
-        kernel = kernel.unsqueeze(-1) * axis
+    kernel = torch.ones(())
+    for factor in factors:
+        taps = 2 * factor - factor % 2
+        position = torch.arange(taps, dtype=torch.float32)
+        kernel = kernel.unsqueeze(-1) * (1 - (position - (taps - 1) / 2).abs() / factor)
     return kernel
 
 
 class Upsample(nn.Module):
-    """Enlarge a map of class scores by a whole factor: (B, C, I, J[, K]) -> (B, C, f I, f J[, f K]).
+    """Enlarge a map of class scores by whole factors: (B, C, I, J[, K]) -> (B, C, f I, f J[, f K]).
 
     Args:
-        spatial_dims: 2 or 3.
         channels: classes.
-        factor: f.
+        factors: f, one number an axis.
         method: `fixed` has no parameters; `depthwise` has one kernel a class, `dense` one for each pair of classes,
             both without bias and starting as linear interpolation.
     """
 
-    def __init__(self, spatial_dims: int, channels: int, factor: int, *, method: Upsampling) -> None:
+    def __init__(self, channels: int, factors: Sequence[int], *, method: Upsampling) -> None:
         super().__init__()
-        self.factor = factor
+        self.factors = tuple(factors)
         self.deconv: nn.Module | None = None
         if method == "fixed":
             return
-        kernel = linear_kernel(factor, spatial_dims)
-        self.deconv = CONV_TRANSPOSE[spatial_dims](
+        taps = linear_kernel(factors).shape
+        self.deconv = CONV_TRANSPOSE[len(taps)](
             channels,
             channels,
-            len(kernel),
-            stride=factor,
-            padding=(len(kernel) - factor) // 2,
+            tuple(taps),
+            stride=self.factors,
+            padding=tuple((n - f) // 2 for n, f in zip(taps, factors, strict=True)),
             groups=channels if method == "depthwise" else 1,
             bias=False,
         )
@@ -79,7 +77,7 @@ class Upsample(nn.Module):
             return
         weight = self.deconv.weight  # (in, out / groups, *taps)
         assert isinstance(weight, Tensor)
-        kernel = linear_kernel(self.factor, weight.ndim - 2).to(weight)
+        kernel = linear_kernel(self.factors).to(weight)
         with torch.no_grad():
             weight.zero_()
             for c in range(weight.shape[0]):
@@ -88,7 +86,7 @@ class Upsample(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Scores at f times the size."""
         if self.deconv is None:
-            return F.interpolate(x, scale_factor=self.factor, mode=LINEAR[x.ndim - 2], align_corners=False)
+            return resize(x, [n * f for n, f in zip(x.shape[2:], self.factors, strict=True)])
         y: Tensor = self.deconv(x)
         return y
 
@@ -107,3 +105,28 @@ def unpool(x: Tensor, indices: Tensor, size: Sequence[int]) -> Tensor:
     """
     flat = x.new_zeros(*x.shape[:2], math.prod(size)).scatter(2, indices.flatten(2), x.flatten(2))
     return flat.view(*x.shape[:2], *size)
+
+
+def pixel_shuffle(x: Tensor, factors: Sequence[int]) -> Tensor:
+    """Lay blocks of channels out over space: (B, C f g h, I, J, K) -> (B, C, f I, g J, h K), or two axes likewise.
+
+    The channels of a block stand together, its last axis fastest, as in ``F.pixel_shuffle``: that one takes 2D alone,
+    and a volume's first axis for channels, without a word.
+
+    Args:
+        x: channels a multiple of the product of the factors.
+        factors: one number an axis.
+    """
+    dims, channels = len(factors), x.shape[1] // math.prod(factors)
+    blocks = x.reshape(x.shape[0], channels, *factors, *x.shape[2:])
+    inner_to_outer = [axis for a in range(dims) for axis in (2 + dims + a, 2 + a)]
+    size = [n * f for n, f in zip(x.shape[2:], factors, strict=True)]
+    return blocks.permute(0, 1, *inner_to_outer).reshape(*blocks.shape[:2], *size)
+
+
+def pixel_unshuffle(x: Tensor, factors: Sequence[int]) -> Tensor:
+    """The inverse: (B, C, f I, g J, h K) -> (B, C f g h, I, J, K); sizes are multiples of the factors."""
+    dims = len(factors)
+    split = [n for size, f in zip(x.shape[2:], factors, strict=True) for n in (size // f, f)]
+    blocks = x.reshape(*x.shape[:2], *split)
+    return blocks.permute(0, 1, *range(3, 3 + 2 * dims, 2), *range(2, 2 + 2 * dims, 2)).flatten(1, 1 + dims)

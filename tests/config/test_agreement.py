@@ -71,6 +71,14 @@ def test_settings_without_effect_are_named():
     ]
 
 
+def test_inference_settings_without_effect_are_named():
+    assert idle(inference={"flip_axes": [], "scales": [1.0], "scale_fusion": "max"}) == ["inference.scale_fusion"]
+    crf = {"smoothness_weight": 0.0, "appearance_weight": 0.0}
+    quiet = {"flip_axes": [], "scales": [1.0, 0.5], "scale_fusion": "max", "crf": {**crf, "appearance_weight": None}}
+    assert idle(inference=quiet) == []
+    assert idle(inference={**quiet, "crf": crf}) == ["inference.crf"]
+
+
 @pytest.mark.parametrize("mode", ["slice", "slab"])
 def test_what_needs_the_third_axis_is_idle_without_it(mode):
     flat = {**QUIET["data"], "mode": mode}

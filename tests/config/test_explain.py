@@ -83,7 +83,7 @@ def explained(key, value):
         (
             "training.loss",
             [{"name": "dice"}, {"name": "focal"}],
-            "training.loss.1.name: expected 'dice' or 'cross_entropy', found 'focal'",
+            "training.loss.1.name: expected 'dice', 'cross_entropy' or 'bootstrapped_cross_entropy', found 'focal'",
         ),
         (
             "training.loss",

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -11,10 +12,14 @@ from safetensors.torch import load_file, save_file
 
 import medseg
 from medseg.errors import CheckpointError, StudyError
+from medseg.inference.crf import CRFSettings, mean_field
 from medseg.inference.segmenter import Segmenter, load_segmenter, load_weights, pick_device, save_model
+from medseg.inference.sliding_window import predict_logits
 from medseg.networks import build_network
 from medseg.study.nifti import write_image
 from medseg.study.phantom import SMALL, make_phantom
+from medseg.transforms.preprocessing import preprocess
+from medseg.transforms.restore import restore
 from medseg.types import Grid, ModelSpec, Volume
 
 
@@ -73,6 +78,46 @@ def test_only_the_classes_asked_for_keep_their_largest_piece():
     classes = Segmenter(Threshold(), kept).segment_array(voxels, np.eye(4))
     assert classes.flatten().tolist() == [2, 0, 1, 1, 0, 0, 0, 2]
     assert voxels.max() == 99  # the caller's own array
+
+
+CRF = {"iterations": 3, "smoothness_weight": 0.2, "appearance_weight": 0.2, "appearance_mm": 30.0, "axes": 2}
+
+
+@pytest.mark.parametrize("mode", ["patch", "slice", "slab"])
+def test_crf_and_scales_travel_with_the_model(model, mode):
+    image, _ = make_phantom(3, 4, SMALL)
+    plain = Segmenter(*model(mode)[1:]).segment(image)
+    for changes in ({"crf": CRF}, {"scales": (0.5, 1.0), "scale_fusion": "max"}):
+        folder, network, spec = model(mode, **changes)
+        assert same_classes(Segmenter(network, spec), load_segmenter(folder, "cpu"), image)
+        assert not np.array_equal(load_segmenter(folder, "cpu").segment(image), plain)
+
+
+def test_crf_works_on_the_network_grid(model):
+    _, network, spec = model("patch", crf=CRF)
+    image, _ = make_phantom(3, 4, SMALL)
+    segmenter = Segmenter(network, spec)
+    study = preprocess(image, segmenter.preprocessing)
+    logits = predict_logits(network, study.image, segmenter.windows, 3)
+    logits = mean_field(logits, study.image, study.grid.spacing_mm, CRFSettings(**CRF))
+    assert np.array_equal(segmenter.segment(image), restore(logits, study))
+
+
+def test_model_of_before_crf_and_scales_still_loads(model):
+    folder, network, spec = model()
+    assert not {"crf", "scales", "scale_fusion"} & json.loads((folder / "model.json").read_text())["inference"].keys()
+    today = {**spec.inference, "crf": None, "scales": (1.0,), "scale_fusion": "mean"}
+    image, _ = make_phantom(3, 4, SMALL)
+    assert same_classes(load_segmenter(folder, "cpu"), Segmenter(network, replace(spec, inference=today)), image)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"crf": {"iterations": 0}}, {"crf": {"sigma": 1}}, {"scales": []}, {"crf": True}], ids=str
+)
+def test_inference_settings_out_of_range_are_refused(model, changes):
+    folder, *_ = model(**changes)
+    with pytest.raises(CheckpointError, match="not usable by this medseg"):
+        load_segmenter(folder)
 
 
 @pytest.mark.parametrize("codes", [(1, 2), (0, 1), (4, 0)])

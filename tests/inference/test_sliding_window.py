@@ -114,6 +114,58 @@ def test_flips_are_undone_and_averaged():
     assert not torch.allclose(logits, flipped[0], atol=1e-3)
 
 
+THREE_MODES = pytest.mark.parametrize(
+    ("mode", "size", "neighbours"), [("patch", (6, 5, 4), 0), ("slice", (6, 5, 1), 0), ("slab", (6, 5, 1), 1)]
+)
+
+
+@THREE_MODES
+@pytest.mark.parametrize("fusion", ["mean", "max"])
+def test_scale_one_is_exactly_the_plain_result(mode, size, neighbours, fusion):
+    network, image = convolution(3 if mode == "patch" else 2, 2 * neighbours + 1), image_of(9, 8, 6)
+    plain = predict_logits(network, image, Windows(size, mode, neighbours, flip_axes=(0,)), 2)
+    windows = Windows(size, mode, neighbours, flip_axes=(0,), scales=(1.0,), scale_fusion=fusion)
+    assert torch.equal(predict_logits(network, image, windows, 2), plain)
+
+
+@THREE_MODES
+@pytest.mark.parametrize("fusion", ["mean", "max"])
+def test_network_that_does_not_mind_the_size_gives_the_same_at_all_scales(mode, size, neighbours, fusion):
+    # every voxel is judged by itself, and a constant stays constant when it is resized
+    windows = Windows(size, mode, neighbours, flip_axes=(1,), scales=(0.5, 1.0, 1.7), scale_fusion=fusion)
+    logits = predict_logits(PerVoxel(), torch.full((9, 8, 6), 0.3), windows, 3)
+    assert torch.allclose(logits, torch.tensor([-0.3, 0.3, 0.09]).view(3, 1, 1, 1).expand(3, 9, 8, 6), atol=1e-6)
+
+
+@THREE_MODES
+def test_every_window_is_seen_at_every_scale_with_every_flip(mode, size, neighbours):
+    network = PerVoxel()
+    windows = Windows(size, mode, neighbours, batch_size=1, flip_axes=(0, 1), scales=(0.5, 1.0, 1.5, 0.01))
+    predict_logits(network, image_of(*size[:2], 4), windows, 3)
+    dims = 3 if mode == "patch" else 2
+    seen = [(3, 2, 2), (6, 5, 4), (9, 8, 6), (1, 1, 1)]
+    once = [(1, 2 * neighbours + 1, *shape[:dims]) for shape in seen for _ in range(4)]
+    assert network.sizes == once * (1 if mode == "patch" else 4)
+
+
+@pytest.mark.parametrize("fusion", ["mean", "max"])
+def test_scales_are_resized_back_and_fused(fusion):
+    from torch.nn.functional import interpolate
+
+    image, network = image_of(6, 8, 4), convolution(3)
+    windows = Windows((6, 8, 4), flip_axes=(1,), scales=(0.5, 1.0), scale_fusion=fusion)
+
+    def flipped_mean(x):
+        return (network(x) + network(x.flip(3)).flip(3)) / 2
+
+    with torch.inference_mode():
+        x = image[None, None]
+        small = flipped_mean(interpolate(x, size=(3, 4, 2), mode="trilinear"))
+        both = torch.stack([flipped_mean(x), interpolate(small, size=(6, 8, 4), mode="trilinear")])
+    expected = both.mean(dim=0) if fusion == "mean" else both.amax(dim=0)
+    assert torch.allclose(predict_logits(network, image, windows, 2), expected[0], atol=1e-5)
+
+
 def test_slab_sees_its_neighbours_and_the_edge_slices_again():
     class Keep(nn.Module):
         def forward(self, x):
@@ -151,6 +203,9 @@ def test_no_forward_pass_is_larger_than_the_batch_and_all_have_the_windows_size(
         {"size": (4, 4, 4), "blending": "mean"},
         {"size": (4, 4, 4), "mode": "volume"},
         {"size": (4, 4, 4), "flip_axes": (3,)},
+        {"size": (4, 4, 4), "scales": ()},
+        {"size": (4, 4, 4), "scales": (1.0, 0.0)},
+        {"size": (4, 4, 4), "scale_fusion": "median"},
     ],
 )
 def test_settings_out_of_range_are_refused(settings):

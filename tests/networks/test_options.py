@@ -1,3 +1,4 @@
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import pytest
@@ -50,3 +51,20 @@ def test_the_json_schema_lists_the_choices():
 
 def test_nothing_near_says_nothing():
     assert nearest("xyz", ["fcn"]) == ""
+
+
+@dataclass(frozen=True)
+class Group:
+    width: float = 1.0
+    norm: Literal["batch", "none"] = "batch"
+
+
+def grouped(dims: int, *, group: Group = Group(width=0.5), rate: Count = 1):
+    return group, rate
+
+
+def test_a_group_is_taken_apart_for_the_user_and_put_together_for_the_builder():
+    assert {name: p.default for name, p in options_of(grouped).items()} == {"width": 0.5, "norm": "batch", "rate": 1}
+    assert checked_options(grouped, "net", {"norm": "none", "rate": 2}) == {"group": Group(0.5, "none"), "rate": 2}
+    with pytest.raises(ConfigError, match=r"network.widht: unknown option of net \(did you mean 'width'\?\)"):
+        checked_options(grouped, "net", {"widht": 1})

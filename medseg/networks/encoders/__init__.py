@@ -6,23 +6,39 @@ its paper, unless the output stride holds the last ones back or the stem does no
     channels     of each map
     strides      of each map, one number an axis
 
-State-dict keys are torchvision's (conv1, layer1.0.conv1, features.0 ...), so that ImageNet weights can be loaded.
+State-dict keys are torchvision's (conv1, layer1.0.conv1, features.0 ...), so that ImageNet weights can be loaded;
+torchvision has no ResNet-38, and no Xception, whose keys are timm's.
 """
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, cast
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, Protocol, cast
 
 from torch import Tensor, nn
 
 from medseg.errors import ConfigError
 from medseg.networks.blocks import Norm
+from medseg.networks.encoder_names import EncoderName
+from medseg.networks.encoders.densenet import DEPTHS, DenseNet
 from medseg.networks.encoders.mobilenetv2 import MobileNetV2
 from medseg.networks.encoders.resnet import BLOCKS, ResNet, Stem
+from medseg.networks.encoders.resnet38 import WideResNet38
 from medseg.networks.encoders.strides import StemStride
+from medseg.networks.encoders.vgg import VGG16
+from medseg.networks.encoders.xception import FLOWS, Xception
+from medseg.networks.options import FlatLevels, Width
 
-AtrousEncoder = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "mobilenet_v2"]
-"""Encoders whose output stride can be chosen."""
+_ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
+    "vgg16": VGG16,
+    **{name: partial(ResNet, depth=depth) for name, depth in BLOCKS.items()},
+    "resnet38": WideResNet38,
+    "mobilenet_v2": MobileNetV2,
+    **{name: partial(Xception, flow=flow) for name, flow in FLOWS.items()},
+    **{name: partial(DenseNet, depth=depth) for name, depth in DEPTHS.items()},
+}
 
 
 class Encoder(Protocol):
@@ -34,51 +50,63 @@ class Encoder(Protocol):
     def __call__(self, x: Tensor) -> list[Tensor]:
         """Feature maps, fine to coarse."""
 
+    def maps(self, x: Tensor) -> Iterator[Tensor]:
+        """The same, each computed when it is asked for."""
 
-def atrous_encoder(
-    name: AtrousEncoder,
-    spatial_dims: int,
-    in_channels: int,
-    *,
-    output_stride: int,
-    stem: Stem | None = None,
-    stem_stride: StemStride = 2,
-    norm: Norm = "batch",
-    width: float = 1.0,
-) -> Encoder:
-    """Build an encoder whose last stages dilate instead of striding beyond ``output_stride``.
 
-    Args:
-        name: which one.
-        spatial_dims: 2 or 3.
-        in_channels: of the image.
-        output_stride: stride of the last map along the axis that strides most.
-        stem: a ResNet's first layers; None is `7x7`.
-        stem_stride: of the first convolution; 1 (for all axes or for one) halves every stride.
-        norm: after each convolution.
-        width: factor on all channels.
+@dataclass(frozen=True)
+class Backbone:
+    """The options that all architectures with a choice of encoder share; each has its own defaults.
 
-    Raises:
-        ConfigError: a stem for an encoder that has no choice of it, or an output stride that cannot be reached.
+    Attributes:
+        encoder: which one.
+        output_stride: stride of the last map along the axis that strides most; stages beyond it dilate.
+        stem: a ResNet's first layers, `7x7`, `c` (3x3 32-32-64) or `s` (3x3 64-64-128); None is `7x7`.
+        stem_stride: of the first convolution. 1 halves every stride, so that patches of 64 voxels keep maps of some
+            size. One number an axis is possible: [2, 2, 1].
+        flat_levels: first levels of resolution (full, half, quarter ...) whose kernels and strides leave the last axis
+            alone: 1 or 2 where slices lie two or four times as far apart as their voxels (3D only).
+        dilate_first_block: a ResNet's stage that dilates instead of striding does so in its first block too. The
+            half-step of the default keeps the function that ImageNet weights were trained for; PSPNet's nets do not.
+        norm: after every convolution but the last.
+        width: factor on the channels; 1 is the paper's.
     """
-    encoder: nn.Module
-    if name == "mobilenet_v2":
-        if stem is not None:
+
+    encoder: EncoderName = "resnet50"
+    output_stride: Literal[4, 8, 16, 32] = 16
+    stem: Stem | None = None
+    stem_stride: StemStride = 2
+    flat_levels: FlatLevels = 0
+    dilate_first_block: bool = False
+    norm: Norm = "batch"
+    width: Width = 1.0
+
+    def build(self, spatial_dims: int, in_channels: int, **more: Any) -> Encoder:
+        """Build the encoder.
+
+        Args:
+            spatial_dims: 2 or 3.
+            in_channels: of the image.
+            more: for a ResNet only: ``multi_grid``, ``cascade`` and ``rates``; for a DenseNet: ``last_transition``.
+
+        Raises:
+            ConfigError: an option of ResNets for another encoder, or an output stride that cannot be reached.
+        """
+        for_resnets = {"stem": self.stem, "dilate_first_block": self.dilate_first_block, **more}
+        given = {key: value for key, value in for_resnets.items() if value}
+        if given.keys() - {"last_transition"} and self.encoder not in BLOCKS:
+            key, value = next(iter(given.items()))
             raise ConfigError(
-                f"network.stem: only ResNet encoders have a choice of stem; remove {stem!r} or change the encoder"
+                f"network.{key}: only ResNet-18 to -152 have it, found {value!r}; switch it off or take one"
             )
-        encoder = MobileNetV2(
-            spatial_dims, in_channels, output_stride=output_stride, stem_stride=stem_stride, norm=norm, width=width
-        )
-    else:
-        encoder = ResNet(
+        encoder = _ENCODERS[self.encoder](
             spatial_dims,
             in_channels,
-            depth=BLOCKS[name],
-            output_stride=output_stride,
-            stem=stem or "7x7",
-            stem_stride=stem_stride,
-            norm=norm,
-            width=width,
+            output_stride=self.output_stride,
+            stem_stride=self.stem_stride,
+            flat_levels=self.flat_levels,
+            norm=self.norm,
+            width=self.width,
+            **given,
         )
-    return cast(Encoder, encoder)
+        return cast(Encoder, encoder)

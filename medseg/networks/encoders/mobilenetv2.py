@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from torch import Tensor, nn
 
 from medseg.networks.blocks import Norm, apply, conv, conv_norm_act, initialise, norm_layer, scaled
-from medseg.networks.encoders.strides import Stage, StemStride, plan_stages, stem_strides
+from medseg.networks.encoders.strides import Axes, Stage, StemStride, plan_stages, stem_strides
 
 SETTINGS = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 """Expansion, channels, blocks and stride of each stage (table 2 of the paper)."""
@@ -22,12 +24,12 @@ class InvertedResidual(nn.Module):
     ) -> None:
         super().__init__()
         hidden = in_channels * expansion
-        self.has_shortcut = stage.stride == 1 and in_channels == out_channels
+        self.has_shortcut = max(stage.stride) == 1 and in_channels == out_channels
         expand = [conv_norm_act(spatial_dims, in_channels, hidden, 1, norm=norm, act=nn.ReLU6)] if expansion > 1 else []
         geometry = {"stride": stage.stride, "dilation": stage.first_dilation, "groups": hidden}
         self.conv = nn.Sequential(
             *expand,
-            conv_norm_act(spatial_dims, hidden, hidden, 3, norm=norm, act=nn.ReLU6, **geometry),
+            conv_norm_act(spatial_dims, hidden, hidden, stage.kernel, norm=norm, act=nn.ReLU6, **geometry),
             conv(spatial_dims, hidden, out_channels, 1, bias=norm == "none"),
             norm_layer(norm, out_channels, spatial_dims),
         )
@@ -48,6 +50,7 @@ class MobileNetV2(nn.Module):
         stem_stride: of the first convolution, 1 or 2, for all axes or each.
         norm: after each convolution.
         width: factor on all channels.
+        flat_levels: first levels that leave the last axis alone (see ``strides.Axes``).
         last_conv: the 1x1 to 1280 channels that classifiers have; DeepLab stops before it.
     """
 
@@ -60,22 +63,22 @@ class MobileNetV2(nn.Module):
         stem_stride: StemStride = 2,
         norm: Norm = "batch",
         width: float = 1.0,
+        flat_levels: int = 0,
         last_conv: bool = False,
     ) -> None:
         super().__init__()
-        stem_per_axis = stem_strides(stem_stride, spatial_dims)
-        start = max(stem_per_axis)
-        stages = plan_stages([s for *_, s in SETTINGS], start=start, output_stride=output_stride)
+        axes = Axes(spatial_dims, flat_levels)
+        start = stem_strides(stem_stride, axes)
+        stages = plan_stages([s for *_, s in SETTINGS], start=start, output_stride=output_stride, axes=axes)
 
         channels = scaled(32, width)
         self.features = nn.Sequential(
-            conv_norm_act(spatial_dims, in_channels, channels, 3, norm=norm, act=nn.ReLU6, stride=stem_per_axis)
+            conv_norm_act(spatial_dims, in_channels, channels, axes.at(0, 3), norm=norm, act=nn.ReLU6, stride=start)
         )
         ends = []
         for stage, (expansion, base, count, _) in zip(stages, SETTINGS, strict=True):
-            rest = Stage(1, stage.dilation, stage.dilation, stage.total)
             out_channels = scaled(base, width)
-            for geometry in (stage, *(rest,) * (count - 1)):
+            for geometry in (stage, *(stage.rest,) * (count - 1)):
                 self.features.append(
                     InvertedResidual(spatial_dims, channels, out_channels, expansion, geometry, norm=norm)
                 )
@@ -88,14 +91,16 @@ class MobileNetV2(nn.Module):
 
         self.taps = tuple(ends[s][0] for s in TAPPED_STAGES)
         self.channels = tuple(ends[s][1] for s in TAPPED_STAGES)
-        self.strides = tuple(tuple(stages[s].total * axis // start for axis in stem_per_axis) for s in TAPPED_STAGES)
+        self.strides = tuple(stages[s].total for s in TAPPED_STAGES)
         initialise(self)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Maps at the end of each stride."""
-        maps = []
+        return list(self.maps(x))
+
+    def maps(self, x: Tensor) -> Iterator[Tensor]:
+        """The same, each when it is asked for."""
         for index, layer in enumerate(self.features):
             x = layer(x)
             if index in self.taps:
-                maps.append(x)
-        return maps
+                yield x
