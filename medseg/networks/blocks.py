@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from medseg.networks.conv2d import Conv2d
 from medseg.networks.conv3d import Conv3d
 
 Norm = Literal["batch", "instance", "group", "none"]
@@ -19,7 +20,7 @@ Norm = Literal["batch", "instance", "group", "none"]
 Layer = Callable[..., nn.Module]
 """A constructor of layers."""
 
-CONV: dict[int, Layer] = {2: nn.Conv2d, 3: Conv3d}
+CONV: dict[int, Layer] = {2: Conv2d, 3: Conv3d}
 CONV_TRANSPOSE: dict[int, Layer] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 MAX_POOL: dict[int, Layer] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 BATCH_NORM: dict[int, Layer] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
