@@ -102,12 +102,8 @@ def test_dropout_comes_before_the_last_convolution_of_the_last_two_levels():
     ]
     for level in levels[4:]:
         *_, norm, relu, dropout, last = level[0].convs
-        assert [type(layer) for layer in (norm, relu, dropout, last)] == [
-            nn.BatchNorm2d,
-            nn.ReLU,
-            nn.Dropout,
-            nn.Conv2d,
-        ]
+        kinds = (nn.BatchNorm2d, nn.ReLU, nn.Dropout, nn.Conv2d)
+        assert all(isinstance(*pair) for pair in zip((norm, relu, dropout, last), kinds, strict=True))
 
 
 def test_maps_have_the_channels_and_strides_that_the_encoder_says_and_are_rectified():
