@@ -54,6 +54,35 @@ class Grid:
         return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0
 
 
+@dataclass(frozen=True)
+class StudyInput:
+    """One CT to be segmented, before it is read.
+
+    Attributes:
+        study_id: names the outputs.
+        path: a NIfTI, NRRD or MetaImage file, or the folder of a DICOM series.
+        series_uid: which series of a DICOM folder; "" for files.
+    """
+
+    study_id: str
+    path: Path
+    series_uid: str = ""
+
+
+@dataclass(frozen=True)
+class DicomSource:
+    """Where a volume that was read from DICOM came from.
+
+    Attributes:
+        files: one a slice, in the order of the volume's K axis; I runs along the columns of a row, J down the rows.
+        straightened: the slices of a tilted gantry were resampled to a straight grid, so the volume's slices are no
+            longer those of the files.
+    """
+
+    files: tuple[Path, ...]
+    straightened: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class Volume:
     """Voxels and the grid they lie on.
@@ -61,12 +90,15 @@ class Volume:
     Attributes:
         voxels: (I, J, K) array; HU for images, class indices for label maps.
         grid: the array's shape and affine.
-        header: the file's own header (nibabel), kept to write a segmentation back; None for arrays made in memory.
+        header: the file's own header (nibabel), kept to write a segmentation back; None for arrays made in memory and
+            for files that are no NIfTI.
+        source: the slices that a DICOM series was read from; None otherwise.
     """
 
     voxels: NDArray[Any]
     grid: Grid
     header: Any = None
+    source: DicomSource | None = None
 
 
 @dataclass(frozen=True)
