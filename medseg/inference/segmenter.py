@@ -21,6 +21,7 @@ from medseg.errors import CheckpointError, ConfigError, StudyError
 from medseg.files import atomic_path
 from medseg.inference.crf import CRFSettings, mean_field
 from medseg.inference.postprocess import keep_largest
+from medseg.inference.result import Segmentation
 from medseg.inference.sliding_window import Windows, predict_logits
 from medseg.networks import build_network
 from medseg.study.nifti import read_image, write_labels
@@ -54,6 +55,10 @@ class Segmenter:
         self.windows = Windows(
             mode=spec.mode, slab_neighbours=spec.slab_neighbours, **{k: _tuple(v) for k, v in settings.items()}
         )
+
+    def segment_volume(self, image: Volume) -> Segmentation:
+        """``segment``, with all else that the settings ask for beside the label map."""
+        return Segmentation(self.segment(image), self.spec.class_names)
 
     def segment(self, image: Volume) -> NDArray[np.uint8]:
         """Segment one CT in memory.
