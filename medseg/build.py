@@ -135,7 +135,7 @@ def model_spec(config: PipelineConfig) -> ModelSpec:
             "scales": tuple(inference.scales),
             "scale_fusion": inference.scale_fusion,
             "crf": _crf(config),
-            "keep_largest": tuple(inference.keep_largest),
+            "postprocess": inference.postprocess.model_dump(),
         },
     )
 

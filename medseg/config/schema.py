@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from medseg.config.agreement import disagreements
 from medseg.config.augmentation import AugmentationConfig
 from medseg.config.labels import parse_labels as parse_labels
+from medseg.config.postprocess import PostprocessConfig
 from medseg.config.section import (
     Fraction,
     LabelValues,
@@ -257,8 +258,8 @@ class InferenceConfig(Section):
     """What becomes of the logits of several scales; max is DeepLab v2's."""
     crf: CRFConfig | None = None
     """Fully connected CRF; null is off, {} takes DeepLab v1's numbers."""
-    keep_largest: list[str] = []
-    """Classes of which only the largest 26-connected component is kept."""
+    postprocess: PostprocessConfig = PostprocessConfig()
+    """Cleaning the label map; nothing by default."""
 
 
 class EvaluationConfig(Section):

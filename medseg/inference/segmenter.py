@@ -20,7 +20,7 @@ from torch import nn
 from medseg.errors import CheckpointError, ConfigError, StudyError
 from medseg.files import atomic_path
 from medseg.inference.crf import CRFSettings, mean_field
-from medseg.inference.postprocess import keep_largest
+from medseg.inference.postprocess import by_name, postprocess
 from medseg.inference.result import Segmentation
 from medseg.inference.sliding_window import Windows, predict_logits
 from medseg.networks import build_network
@@ -49,7 +49,10 @@ class Segmenter:
         self.spec = spec
         self.preprocessing = Preprocessing(**{k: _tuple(v) for k, v in spec.preprocessing.items()})
         settings = dict(spec.inference)
-        self.keep_largest = tuple(spec.class_names.index(n) + 1 for n in settings.pop("keep_largest", ()))
+        # a model older than the section has keep_largest beside the windows; thresholds belong to the arg-max
+        steps = {"keep_largest": settings.pop("keep_largest", ()), **settings.pop("postprocess", {})}
+        steps.pop("thresholds", None)
+        self.postprocessing = by_name(steps, spec.class_names)
         crf = settings.pop("crf", None)  # absent from models older than the key
         self.crf = None if crf is None else CRFSettings(**crf)
         self.windows = Windows(
@@ -76,7 +79,7 @@ class Segmenter:
             spacing_mm = study.grid.spacing_mm
             logits = mean_field(logits.to(device), study.image.to(device), spacing_mm, self.crf).cpu()
         classes = restore(logits, study)
-        return keep_largest(classes, self.keep_largest) if self.keep_largest else classes
+        return postprocess(classes, image.grid, self.postprocessing) if self.postprocessing else classes
 
     def segment_array(self, voxels_hu: NDArray[Any], affine: NDArray[np.float64]) -> NDArray[np.uint8]:
         """Segment an (I, J, K) array in HU with its (4, 4) voxel -> RAS+ millimetre affine."""

@@ -80,6 +80,13 @@ def test_only_the_classes_asked_for_keep_their_largest_piece():
     assert voxels.max() == 99  # the caller's own array
 
 
+def test_the_steps_of_the_section_run_and_thresholds_are_none_of_them():
+    voxels = np.array([99, 0, 60, 70, 0, 60, 0, 99], np.float32).reshape(8, 1, 1)
+    steps = {"thresholds": {"tumour": 0.3}, "keep_largest": ["liver"], "inside": {"tumour": {"of": ["liver"]}}}
+    cleaned = Segmenter(Threshold(), spec_of(inference={"size": (4, 4, 4), "postprocess": steps}))
+    assert cleaned.segment_array(voxels, np.eye(4)).flatten().tolist() == [0, 0, 1, 1, 0, 0, 0, 0]
+
+
 CRF = {"iterations": 3, "smoothness_weight": 0.2, "appearance_weight": 0.2, "appearance_mm": 30.0, "axes": 2}
 
 
@@ -208,6 +215,8 @@ def test_weights_of_other_options_are_refused_with_the_first_tensor(model):
         ({"inference": {"size": "large"}}, "not usable"),
         ({"inference": {}}, "size"),
         ({"inference": {"size": [16, 16, 16], "keep_largest": ["spleen"]}}, "not in"),
+        ({"inference": {"size": [16, 16, 16], "postprocess": {"smooth": ["liver"]}}}, "smooth"),
+        ({"inference": {"size": [16, 16, 16], "postprocess": 3}}, "not usable"),
     ],
 )
 def test_description_that_this_medseg_cannot_use_is_refused(model, changes, message):
