@@ -93,7 +93,7 @@ def segment(
 ) -> None:
     """Segment NIfTI studies, each on its own grid; a broken one never stops the others."""
     from medseg.inference.batch import find_inputs, segment_studies
-    from medseg.inference.segmenter import load_segmenter
+    from medseg.inference.model import load_segmenter
     from medseg.reports.progress import Display
 
     inputs = find_inputs(input, root, exclude=output)

@@ -212,7 +212,7 @@ class TestEncoderWeights:
     def test_pipeline_trains_from_them_and_its_model_needs_no_file(
         self, tiny_config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture, inflation: str
     ) -> None:
-        from medseg.inference.segmenter import load_segmenter
+        from medseg.inference.model import load_segmenter
         from medseg.run import run
 
         path = self._file(tmp_path)

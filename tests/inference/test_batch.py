@@ -7,7 +7,8 @@ import pytest
 
 from medseg.errors import ManifestError, StudyError
 from medseg.inference.batch import find_inputs, segment_studies
-from medseg.inference.segmenter import Segmenter, load_segmenter
+from medseg.inference.model import load_segmenter
+from medseg.inference.segmenter import Segmenter
 from medseg.study.nifti import read_image, write_image
 from medseg.types import Grid
 

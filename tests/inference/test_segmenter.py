@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 import medseg
 from medseg.errors import CheckpointError, StudyError
 from medseg.inference.crf import CRFSettings, mean_field
-from medseg.inference.segmenter import Segmenter, load_segmenter, load_weights, pick_device, save_model
+from medseg.inference.model import load_segmenter, load_weights, pick_device, save_model
+from medseg.inference.segmenter import Segmenter
 from medseg.inference.sliding_window import predict_logits
 from medseg.networks import build_network
 from medseg.study.nifti import write_image
@@ -80,11 +81,13 @@ def test_only_the_classes_asked_for_keep_their_largest_piece():
     assert voxels.max() == 99  # the caller's own array
 
 
-def test_the_steps_of_the_section_run_and_thresholds_are_none_of_them():
+@pytest.mark.parametrize(("least", "expected"), [(0.3, [0, 0, 1, 2, 0, 0, 0, 0]), (0.35, [0, 0, 1, 1, 0, 0, 0, 0])])
+def test_thresholds_decide_and_then_the_steps_of_the_section_run(least, expected):
+    # of 70 HU, x 0.7 and logits (-0.2, 0.2, 0), the tumour has a probability of 0.33
     voxels = np.array([99, 0, 60, 70, 0, 60, 0, 99], np.float32).reshape(8, 1, 1)
-    steps = {"thresholds": {"tumour": 0.3}, "keep_largest": ["liver"], "inside": {"tumour": {"of": ["liver"]}}}
+    steps = {"thresholds": {"tumour": least}, "keep_largest": ["liver"], "inside": {"tumour": {"of": ["liver"]}}}
     cleaned = Segmenter(Threshold(), spec_of(inference={"size": (4, 4, 4), "postprocess": steps}))
-    assert cleaned.segment_array(voxels, np.eye(4)).flatten().tolist() == [0, 0, 1, 1, 0, 0, 0, 0]
+    assert cleaned.segment_array(voxels, np.eye(4)).flatten().tolist() == expected
 
 
 CRF = {"iterations": 3, "smoothness_weight": 0.2, "appearance_weight": 0.2, "appearance_mm": 30.0, "axes": 2}
