@@ -1,0 +1,325 @@
+"""Segmenting a study beside the peers, around one network: seconds, memory, the same mask; bench/results/segment.json.
+
+    python bench/segment.py --peers DIR                            # everything: about half an hour on two cores
+    python bench/segment.py --peers DIR --parts liver organs      # some of it: the other entries stay
+    python bench/segment.py --parts memory locate                 # without the peers
+
+DIR is a virtual environment with nnU-Net and MONAI, and isal; --peers-script the script that runs them, which prints a
+JSON line of seconds and GiB. The networks are trained first where runs/segment_* is absent: minutes each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from measuring import DATA, ROOT, Entry, Failed, circumstances, load, measure, save
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+RESULTS = ROOT / "bench" / "results" / "segment.json"
+IRCAD = "liver/ircad17_image.nii.gz"
+ORGANS = "organs_3mm/image.nii.gz"
+CLASSES = {"liver": 3, "organs": 24}
+PEERS = ("monai", "nnunet")
+SETTINGS = ["--spacing", "1.5", "1.5", "2", "--patch", "96", "96", "64", "--overlap", "0.5", "--window", "-175", "250"]
+WORK = ROOT / "runs" / "bench_segment"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--peers", type=Path, help="virtual environment with the peers")
+    parser.add_argument("--peers-script", type=Path, default=ROOT.parent / "shared" / "bench" / "peers_segment.py")
+    parser.add_argument("--runs", type=int, default=3, help="of each; medians are shown")
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        print(json.dumps(child(json.loads(args.child))))
+        return 0
+    WORK.mkdir(parents=True, exist_ok=True)
+    failures = []
+    for part in args.parts:
+        try:
+            entries = load(args.output).get("cpu", {}) | {part: {**PARTS[part](args), **circumstances("cpu")}}
+            save(args.output, "cpu", entries)
+        except Failed as error:
+            failures.append(f"{part}: {error}")
+    Console(width=max(120, Console().width)).print(*tables(load(args.output).get("cpu", {})))
+    for failure in failures:
+        print(f"failed: {failure}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def beside_peers(name: str) -> Callable[[argparse.Namespace], Entry]:
+    """A full study with one of the two networks: ours, with torch and with OpenVINO, and the peers', in turn."""
+
+    def part(args: argparse.Namespace) -> Entry:
+        model, image = trained(f"segment_{name}"), data(IRCAD)
+        rows: dict[str, list[Entry]] = {}
+        for turn in range(args.runs):
+            for backend in ("torch", "openvino"):
+                spec = {"model": str(model), "image": image, "backend": backend, "output": out(f"{name}_{backend}")}
+                rows.setdefault(f"medseg {backend}", []).append(ours(spec))
+            for peer in PEERS if args.peers else ():
+                rows.setdefault(peer, []).append(theirs(args, peer, image, out(f"{name}_{peer}"), model, CLASSES[name]))
+            print(f"{name}: turn {turn + 1} of {args.runs}", flush=True)
+        entry: Entry = {"image": IRCAD, "classes": CLASSES[name], "runs": {k: medians(v) for k, v in rows.items()}}
+        if args.peers:
+            entry["dice_beside_monai"] = {
+                backend: agreement(out(f"{name}_monai"), out(f"{name}_{backend}")) for backend in ("torch", "openvino")
+            }
+        return entry
+
+    return part
+
+
+def locating(args: argparse.Namespace) -> Entry:
+    """Coarse to fine on a thorax-abdomen CT, beside our own full pass and the peers'."""
+    model, coarse, image = trained("segment_liver"), trained("segment_locate"), data(ORGANS)
+    rows: dict[str, list[Entry]] = {}
+    for _ in range(args.runs):
+        for name, extra in {"full": {}, "located": {"coarse": str(coarse)}}.items():
+            rows.setdefault(f"medseg {name}", []).append(
+                ours({"model": str(model), "image": image, "backend": "openvino", "output": out(name), **extra})
+            )
+        for peer in PEERS if args.peers else ():
+            rows.setdefault(peer, []).append(theirs(args, peer, image, out(f"locate_{peer}"), model, 3))
+    return {
+        "image": ORGANS,
+        "runs": {k: medians(v) for k, v in rows.items()},
+        "note": rows["medseg located"][-1]["notes"],
+        "dice_beside_full_pass": agreement(out("full"), out("located")),
+    }
+
+
+def flat(args: argparse.Namespace) -> Entry:
+    """Peak memory with 3 and 105 classes, on a study as it is and on one of 1000 slices; random weights."""
+    entry: Entry = {"runs": {}}
+    long = WORK / "long.nii.gz"
+    if not long.is_file():
+        repeat(data(IRCAD), long, 1000)
+    for classes in (3, 105):
+        model = untrained(classes)
+        for shown, image in (("119 slices", data(IRCAD)), ("1000 slices", str(long))):
+            key = f"{classes} classes, {shown}"
+            spec = {"model": str(model), "image": image, "backend": "torch", "output": out("flat")}
+            entry["runs"][f"medseg, {key}"] = ours(spec)
+            if args.peers and "119" in shown:
+                for peer in PEERS:
+                    entry["runs"][f"{peer}, {key}"] = theirs(args, peer, image, out(f"flat_{peer}"), model, classes)
+    return entry
+
+
+PARTS: dict[str, Callable[[argparse.Namespace], Entry]] = {
+    "liver": beside_peers("liver"),
+    "organs": beside_peers("organs"),
+    "locate": locating,
+    "memory": flat,
+}
+
+
+def ours(spec: Entry) -> Entry:
+    """One study in a process of its own."""
+    shown = f"python bench/segment.py --child ({spec['backend']}, {Path(spec['image']).name})".split()
+    made = measure([sys.executable, str(Path(__file__)), "--child", json.dumps(spec)], shown)
+    return {**json.loads(made.output.splitlines()[-1]), "peak_gib": round(made.peak_gib, 2)}
+
+
+def child(spec: Entry) -> Entry:
+    """Load, then read, segment and write one study; loading is not counted, as with the peers."""
+    import medseg.inference.segmenter as module
+    from medseg.inference.memory import bytes_of, resident_bytes
+    from medseg.inference.model import load_segmenter
+    from medseg.study.nifti import read_image, write_labels
+
+    segmenter = load_segmenter(spec["model"], "cpu", backend=spec["backend"], coarse=spec.get("coarse"))
+    idle, window = resident_bytes(), bytes_of(lambda: one_window(segmenter))
+    seconds: dict[str, float] = {}
+    module.preprocess = timed(seconds, "preprocess", module.preprocess)  # type: ignore[assignment]
+    module.Restorer.add = timed(seconds, "restore", module.Restorer.add)  # type: ignore[method-assign]
+    module.postprocess = timed(seconds, "restore", module.postprocess)  # type: ignore[assignment]
+    windows: list[int] = []
+    count_windows(segmenter, windows)
+    with clock(seconds, "read"):
+        image = read_image(Path(spec["image"]))
+    with clock(seconds, "segment"):
+        result = segmenter.segment_volume(image)
+    with clock(seconds, "write"):
+        write_labels(Path(spec["output"]), result.classes, image)
+    predict = seconds.pop("segment") - seconds["preprocess"] - seconds["restore"]
+    everything = {**seconds, "predict": predict, "whole": sum(seconds.values()) + predict}
+    slab = segmenter.spec.num_classes * 4 * grid_bytes(segmenter, image)
+    return {
+        **{f"{key}_s": round(value, 2) for key, value in everything.items()},
+        "windows": sum(windows),
+        "notes": list(result.notes),
+        "volume_gib": gib(image.voxels.nbytes),
+        "result_gib": gib(result.classes.nbytes),
+        "slab_gib": gib(slab),
+        "network_gib": gib(idle + window),  # the libraries, the weights and one window's feature maps
+    }
+
+
+def one_window(segmenter: Any) -> None:
+    import torch
+
+    size = segmenter.windows.size[: segmenter.spec.spatial_dims]
+    segmenter._predictor()(torch.zeros((1, segmenter.spec.in_channels, *size)), 1)
+
+
+def grid_bytes(segmenter: Any, image: Any) -> int:
+    """Voxels of the slab: the network grid's plane times a window's depth."""
+    from medseg.transforms.preprocessing import preprocess
+
+    shape = preprocess(image, segmenter.preprocessing).grid.shape
+    return int(shape[0] * shape[1] * segmenter.windows.size[2])
+
+
+def count_windows(segmenter: Any, windows: list[int]) -> None:
+    def counted(runner: Any) -> Any:
+        def run(batch: Any) -> Any:
+            windows.append(len(batch))
+            return runner(batch)
+
+        return run
+
+    for one in filter(None, (segmenter, segmenter.coarse)):
+        one._runners = tuple(counted(runner) for runner in one._runners)
+
+
+@contextmanager
+def clock(seconds: dict[str, float], name: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - started
+
+
+def timed(seconds: dict[str, float], name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        with clock(seconds, name):
+            return function(*args, **kwargs)
+
+    seconds.setdefault(name, 0.0)
+    return wrapper
+
+
+def theirs(args: argparse.Namespace, peer: str, image: str, output: str, model: Path, classes: int) -> Entry:
+    """One study with a peer's own pipeline around our network.
+
+    Raises:
+        Failed: it did not end well.
+    """
+    command = [str(args.peers / "bin" / "python"), str(args.peers_script), peer, image, output, "--model", str(model)]
+    command += [*SETTINGS, "--classes", str(classes)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if run.returncode:
+        raise Failed(f"{peer}: {(run.stderr.strip() or 'killed, most likely for memory').splitlines()[-1]}")
+    found = json.loads(run.stdout.splitlines()[-1])
+    parts = {f"{k.replace('+', '_')}_s": round(found[k], 2) for k in ("read+preprocess", "predict", "restore+write")}
+    return {**parts, "whole_s": round(sum(parts.values()), 2), "peak_gib": round(found["peak_GiB"], 2)}
+
+
+def medians(rows: list[Entry]) -> Entry:
+    """Of every number; the whole times of all runs are kept beside it."""
+    numbers = [key for key, value in rows[0].items() if isinstance(value, int | float)]
+    return {k: round(statistics.median(r[k] for r in rows), 3) for k in numbers} | {
+        "all_s": [r["whole_s"] for r in rows]
+    }
+
+
+def agreement(first: str, second: str) -> dict[str, float]:
+    """Dice of each value of two label maps."""
+    import nibabel as nib
+    import numpy as np
+
+    a, b = (np.asarray(nib.load(path).dataobj).astype(int) for path in (first, second))
+    both = np.bincount(a[a == b], minlength=256)
+    sizes = np.bincount(a.ravel(), minlength=256) + np.bincount(b.ravel(), minlength=256)
+    return {str(v): round(float(2 * both[v] / sizes[v]), 5) for v in range(1, 256) if sizes[v]}
+
+
+def trained(name: str) -> Path:
+    """The model folder of bench/<name>.yaml, trained now if it is not there."""
+    found = sorted((ROOT / "runs" / name).glob("*/model/model.json"))
+    if not found:
+        arguments = ["train", f"bench/{name}.yaml"]
+        measure([sys.executable, "-m", "medseg", *arguments], ["medseg", *arguments])
+        found = sorted((ROOT / "runs" / name).glob("*/model/model.json"))
+    return found[-1].parent
+
+
+def untrained(classes: int) -> Path:
+    """The liver network with random weights and so many classes."""
+    import torch
+
+    from medseg.inference.model import load_segmenter, save_model
+    from medseg.networks import build_network
+    from medseg.types import ModelSpec
+
+    folder = WORK / f"untrained_{classes}"
+    if not (folder / "model.json").is_file():
+        spec = load_segmenter(trained("segment_liver"), "cpu").spec
+        names = tuple(f"class_{n}" for n in range(1, classes))
+        spec = ModelSpec(**{**spec.__dict__, "class_names": names})
+        torch.manual_seed(0)
+        save_model(folder, build_network(spec.network, 3, 1, classes, **spec.options), spec)
+    return folder
+
+
+def repeat(source: str, target: Path, slices: int) -> None:
+    """A study as long as asked for, made of one that goes up and down again and again."""
+    import numpy as np
+
+    from medseg.study.nifti import read_image, write_image
+    from medseg.types import Grid
+
+    image = read_image(Path(source))
+    there_and_back = np.concatenate([image.voxels, image.voxels[..., ::-1]], axis=2)
+    times = -(-slices // there_and_back.shape[2])
+    voxels = np.tile(there_and_back, (1, 1, times))[..., :slices]
+    write_image(target, np.asfortranarray(voxels), Grid(voxels.shape, image.grid.affine))
+
+
+def data(path: str) -> str:
+    return str((ROOT / DATA / path).resolve())
+
+
+def out(name: str) -> str:
+    return str(WORK / f"{name}.nii.gz")
+
+
+def gib(count: float) -> float:
+    return round(count / 2**30, 3)
+
+
+def tables(entries: dict[str, Entry]) -> list[Table]:
+    """One table a part: every run beside the peers'."""
+    made = []
+    for part, entry in entries.items():
+        shown = Table(title=part, box=box.SIMPLE_HEAD, title_justify="left")
+        for column in ("", "read + preprocess", "predict", "restore + write", "whole", "windows", "peak GiB"):
+            shown.add_column(column, justify="left" if not column else "right", no_wrap=True)
+        for name, run in entry["runs"].items():
+            before = run.get("read_preprocess_s", run.get("read_s", 0) + run.get("preprocess_s", 0))
+            after = run.get("restore_write_s", run.get("restore_s", 0) + run.get("write_s", 0))
+            figures = [f"{v:.2f}" for v in (before, run["predict_s"], after, run["whole_s"])]
+            shown.add_row(name, *figures, str(round(run.get("windows", 0)) or "-"), f"{run['peak_gib']:.2f}")
+        made.append(shown)
+    return made
+
+
+if __name__ == "__main__":
+    sys.exit(main())
