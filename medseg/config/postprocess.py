@@ -13,8 +13,8 @@ class InsideConfig(Section):
     """The organ that a class must lie in."""
 
     of: Annotated[list[str], Field(min_length=1)]
-    """Classes that make the organ. Components of the class that have replaced organ (at least half of their surface lies
-    against it) and the holes of both belong to it."""
+    """Classes that make the organ. Components of the class that have replaced organ (at least half of their surface
+    lies against it) and the holes of both belong to it."""
     margin_mm: NotNegative = 0.0
     """How far from the organ a voxel of the class may be."""
 
