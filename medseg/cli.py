@@ -136,6 +136,36 @@ def evaluate(
         raise typer.Exit(1)
 
 
+@app.command("tune-postprocessing")
+def tune_postprocessing(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders: one fold, or all of a cross-validation.")],
+    output: Annotated[Path | None, typer.Option(help="YAML to write, for a pipeline's include.")] = None,
+    write: Annotated[bool, typer.Option("--write", help="Make it the post-processing of the runs' models.")] = False,
+    min_gain: Annotated[float, typer.Option(min=0.0, help="Smallest gain in mean Dice worth a step.")] = 0.001,
+    device: Annotated[Device, typer.Option(help="Where it runs.")] = Device.AUTO,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Choose post-processing on the runs' validation studies, and say what each step gained."""
+    from rich.console import Console
+
+    from medseg.files import atomic_path
+    from medseg.reports.progress import Display
+    from medseg.reports.tuning import tuning_table
+    from medseg.tune import as_yaml, write_into_model
+    from medseg.tune import tune_postprocessing as choose
+
+    tuning = choose(runs, min_gain=min_gain, device=device.value, display=Display(quiet=quiet))
+    Console().print(tuning_table(tuning))
+    text = as_yaml(tuning.section)
+    print(text, end="")
+    if output:
+        with atomic_path(output) as path:
+            path.write_text(text)
+        print(f"written: {output}")
+    for run_folder in runs if write else ():
+        print(f"written: {write_into_model(run_folder, tuning.section)}")
+
+
 @app.command()
 def networks(
     size: Annotated[

@@ -430,6 +430,32 @@ class TestRun:
         assert capsys.readouterr().out == ""
 
 
+def test_tune_postprocessing_prints_writes_and_changes_the_model(
+    medseg: Medseg, tiny_config: Any, tmp_path: Path
+) -> None:
+    from medseg import build
+    from medseg.inference.segmenter import save_model
+    from medseg.run_folder import new_run
+
+    config = tiny_config()
+    folder = new_run(config)
+    shutil.copy(config.data.manifest, folder.manifest)
+    save_model(folder.model, build.network(config), build.model_spec(config))
+    yaml = tmp_path / "tuned.yaml"
+    before = (folder.model / "model.json").read_text()
+    ended = medseg("tune-postprocessing", folder.path, "--device", "cpu", "--quiet", "--min-gain", 1, "--output", yaml)
+    assert (ended.code, ended.err) == (0, "")
+    assert "gains too little" in ended.out
+    assert yaml.read_text() == "inference:\n  postprocess: {}\n"
+    assert yaml.read_text() in ended.out
+    assert (folder.model / "model.json").read_text() == before
+    assert (
+        medseg("tune-postprocessing", folder.path, "--device", "cpu", "--quiet", "--min-gain", 1, "--write").code == 0
+    )
+    assert json.loads((folder.model / "model.json").read_text())["inference"]["postprocess"] == {}
+    assert medseg("tune-postprocessing", tmp_path, "--quiet").code == 2
+
+
 class TestSigterm:
     """The signal is sent by the training itself, at a known step, so that nothing depends on the clock."""
 

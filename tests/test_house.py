@@ -23,7 +23,7 @@ LEVELS = [
     {"training", "evaluation"},
     {"reports", "tracking", "export"},
     {"build", "run_folder"},
-    {"recording"},
+    {"recording", "tune"},
     {"run"},
     {"cli"},
     {"__main__"},

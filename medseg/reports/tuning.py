@@ -1,0 +1,45 @@
+"""What each step of post-processing gained, as a table for the terminal."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from medseg.evaluation.tuning import Gain, Tuning
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def tuning_table(tuning: Tuning) -> Table:
+    """A row a step: the kept ones in their order, then the others from the largest gain down.
+
+    Args:
+        tuning: of ``evaluation.tuning.tune``.
+    """
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    caption = f"Mean Dice of the step's class over {tuning.studies} validation studies; worse and better: studies."
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, caption=caption, caption_justify="left")
+    for heading in ("step", "before", "after", "gain", "better", "worse", "outcome"):
+        text = heading in ("step", "outcome")
+        table.add_column(heading, justify="left" if text else "right", no_wrap=not text, overflow="fold")
+    for gain in (*tuning.kept, *sorted(tuning.refused, key=_size)):
+        style = "" if gain.refused else "bold"
+        table.add_row(*(escape(cell) for cell in _cells(gain)), style=style)
+    return table
+
+
+def _size(gain: Gain) -> float:
+    return math.inf if math.isnan(gain.gain) else -gain.gain
+
+
+def _cells(gain: Gain) -> tuple[str, ...]:
+    numbers = (_number(gain.before, ""), _number(gain.after, ""), _number(gain.gain, "+"))
+    return str(gain.step), *numbers, str(gain.better), str(gain.worse), gain.refused or "kept"
+
+
+def _number(value: float, sign: str) -> str:
+    return "-" if math.isnan(value) else f"{value:{sign}.4f}"
