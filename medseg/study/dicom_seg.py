@@ -97,6 +97,9 @@ def no_dicom_seg_because(classes: NDArray[np.uint8], image: Volume) -> str:
 
     There must be slices to refer to, they must be those of the image and say which study they belong to, and DICOM
     knows no segmentation without segments.
+
+    Raises:
+        StudyError: highdicom is not installed.
     """
     if image.source is None:
         return "no DICOM-SEG was written: the image was not read from DICOM"
@@ -104,7 +107,15 @@ def no_dicom_seg_because(classes: NDArray[np.uint8], image: Volume) -> str:
         return "no DICOM-SEG was written: the tilted slices were resampled, and the segmentation lies between them"
     if not classes.any():
         return "no DICOM-SEG was written: nothing was segmented, and DICOM-SEG cannot be empty"
-    missing = [keyword for keyword in _IDENTITY if not _read_slice(image.source.files[0]).get(keyword)]
+    require_highdicom()
+    from pydicom.errors import InvalidDicomError
+
+    try:
+        with _without_patients_in_warnings():
+            first = _read_slice(image.source.files[0])
+    except (OSError, InvalidDicomError):
+        return "no DICOM-SEG was written: the image's slices can no longer be read"
+    missing = [keyword for keyword in _IDENTITY if not first.get(keyword)]
     if missing:
         return f"no DICOM-SEG was written: the slices have no {', '.join(missing)}, so nothing could refer to them"
     return ""
@@ -134,12 +145,11 @@ def write_dicom_seg(
             what the standard asks for; the file cannot be written.
         GeometryError: the slices do not lie where the image's grid says.
     """
-    require_highdicom()
+    obstacle = no_dicom_seg_because(classes, image)
+    if obstacle:
+        raise StudyError(f"study {study_id}: {obstacle}")
     with _without_patients_in_warnings():
         try:
-            obstacle = no_dicom_seg_because(classes, image)
-            if obstacle:
-                raise StudyError(f"study {study_id}: {obstacle}")
             slices = _read_slices(image, study_id)
             _require_slices_on_grid(slices, image, study_id)
             segmentation = _segmentation(slices, classes, class_names, uid)
