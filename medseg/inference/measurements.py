@@ -63,7 +63,7 @@ def measure(
         raise GeometryError(
             f"study {study_id}: expected a segmentation of the image's shape {grid.shape}, found {classes.shape}"
         )
-    boxes: list[Box | None] = ndimage.find_objects(classes, max_label=len(names))
+    boxes = _boxes(classes, len(names))
     document = {
         "format": FORMAT,
         "study_id": study_id,
@@ -92,13 +92,32 @@ def require_classes(wanted: Sequence[str], class_names: Sequence[str]) -> None:
         )
 
 
+def _boxes(classes: NDArray[np.uint8], num_names: int) -> list[Box | None]:
+    """The box around each class, in class order; None for one that is absent."""
+    if not classes.flags.f_contiguous:
+        return list(ndimage.find_objects(classes, max_label=num_names))
+    # scipy walks along the last axis; the other way round it is four times faster in this memory order
+    return [box and (box[2], box[1], box[0]) for box in ndimage.find_objects(classes.T, max_label=num_names)]
+
+
+def _around(boxes: Sequence[Box | None]) -> Box:
+    """The box around all boxes."""
+    found = [box for box in boxes if box is not None]
+    i, j, k = (
+        slice(min((box[axis].start for box in found), default=0), max((box[axis].stop for box in found), default=0))
+        for axis in range(3)
+    )
+    return i, j, k
+
+
 def _class_rows(segmentation: Segmentation, image: Volume, boxes: Sequence[Box | None]) -> list[dict[str, Any]]:
-    names = segmentation.class_names
+    names, inner = segmentation.class_names, _around(boxes)
+    classes = segmentation.classes[inner]
     doubts: list[float | None] = [None] * (len(names) + 1)
     if segmentation.uncertainty is not None:
-        means = [mean for _, mean, _ in _statistics(segmentation.classes, segmentation.uncertainty, len(names))]
+        means = [mean for _, mean, _ in _statistics(classes, segmentation.uncertainty[inner], len(names))]
         doubts = [None if mean is None else mean / 255 for mean in means]
-    hu = _statistics(segmentation.classes, image.voxels, len(names))
+    hu = _statistics(classes, image.voxels[inner], len(names))
     return [
         {
             "name": name,
