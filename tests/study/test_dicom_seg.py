@@ -89,8 +89,9 @@ def lopsided(shape=(7, 6, 5)):
         ((0, 1, 0, 0, 0, -1), (3, 0, 0)),  # sagittal
         (OBLIQUE, SLANTED_STEP),
         (OBLIQUE, np.negative(SLANTED_STEP)),
+        ((1, 0, 0, 0, 1, 0), (0, 1, 3)),  # a tilted gantry whose slices were left as they are
     ],
-    ids=["axial", "reversed", "prone", "sagittal", "oblique", "oblique reversed"],
+    ids=["axial", "reversed", "prone", "sagittal", "oblique", "oblique reversed", "sheared"],
 )
 def test_segments_lie_where_the_source_shows_them(ct_series, tmp_path, cosines, step):
     volume = ct_series(lopsided(), cosines, step)
@@ -111,6 +112,24 @@ def test_left_front_and_foot_stay_so(ct_series, tmp_path):
     # voxel (0, 3, 4): x = -10, y = -20 + 3 * 2, z = 30 + 4 * 3
     assert points_of_segments(pydicom.dcmread(tmp_path / "s.dcm")) == {1: [(-10.0, -14.0, 42.0)]}
     np.testing.assert_array_equal(volume.grid.affine @ [0, 3, 4, 1], [10, 14, 42, 1])  # RAS
+
+
+def test_a_single_slice_is_a_study_too(ct_series, tmp_path):
+    volume = ct_series(lopsided()[:, :, :1])
+    write_dicom_seg(tmp_path / "s.dcm", (volume.voxels == 700).astype(np.uint8), NAMES, volume, "s")
+    dataset = pydicom.dcmread(tmp_path / "s.dcm")
+    np.testing.assert_array_equal(as_array(dataset, volume), volume.voxels == 700)
+
+
+def test_many_classes_are_numbered_without_gaps(ct_series, tmp_path):
+    volume = ct_series(lopsided())
+    classes = np.zeros(volume.grid.shape, np.uint8)
+    classes[0, 0, 0], classes[1, 0, 0], classes[6, 5, 4] = 3, 90, 254
+    write_dicom_seg(tmp_path / "s.dcm", classes, tuple(f"c{c}" for c in range(1, 255)), volume, "s")
+    dataset = pydicom.dcmread(tmp_path / "s.dcm")
+    assert [(s.SegmentNumber, s.SegmentLabel) for s in dataset.SegmentSequence] == [(1, "c3"), (2, "c90"), (3, "c254")]
+    back = as_array(dataset, volume)
+    assert (back[0, 0, 0], back[1, 0, 0], back[6, 5, 4], np.count_nonzero(back)) == (1, 2, 3, 3)
 
 
 def test_highdicom_reads_the_same(ct_series, tmp_path):
