@@ -7,7 +7,6 @@ asks; what medseg adds names nobody. highdicom writes the object; the frames' pl
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from medseg import __version__
 from medseg.errors import GeometryError, StudyError
 from medseg.files import atomic_path
 from medseg.study.geometry import GRID_TOLERANCE_MM
+from medseg.study.segment_codes import segment_codes
 from medseg.types import Volume
 
 _SERIES_NUMBER = 9000
@@ -40,42 +40,6 @@ _PATIENT_AND_STUDY = (
 
 _IDENTITY = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SOPInstanceUID")
 """What an object on the slices refers to them by."""
-
-_LESIONS = {
-    "tumour": "Neoplasm",
-    "tumor": "Neoplasm",
-    "neoplasm": "Neoplasm",
-    "cancer": "Neoplasm",
-    "metastasis": "Metastasis",
-    "metastases": "Metastasis",
-    "cyst": "Cyst",
-    "nodule": "Nodule",
-    "lesion": "Lesion",
-}
-_ORGANS = {
-    "liver": "Liver",
-    "spleen": "Spleen",
-    "kidney": "Kidney",
-    "pancreas": "Pancreas",
-    "gallbladder": "Gallbladder",
-    "stomach": "Stomach",
-    "duodenum": "Duodenum",
-    "colon": "Colon",
-    "esophagus": "Esophagus",
-    "oesophagus": "Esophagus",
-    "aorta": "Aorta",
-    "lung": "Lung",
-    "heart": "Heart",
-    "bladder": "Bladder",
-    "prostate": "Prostate",
-    "uterus": "Uterus",
-    "brain": "Brain",
-    "bone": "Bone",
-}
-"""Words in a class's name, and the SNOMED CT concepts that they stand for, as pydicom's dictionary calls them.
-
-Lesions come first: "liver_tumour" is a tumour.
-"""
 
 _RAS_FROM_LPS = np.array([-1.0, -1.0, 1.0])
 
@@ -276,17 +240,3 @@ def _segment(number: int, name: str) -> Any:
             name="medseg", version=__version__, family=codes.DCM.ArtificialIntelligence
         ),
     )
-
-
-def segment_codes(name: str) -> tuple[str, str]:
-    """What a class is, as SNOMED CT concepts by their names in pydicom's dictionary: (category, type).
-
-    Args:
-        name: of the class, such as "liver", "liver_tumour" or "left kidney"; a word that is not known is an organ.
-    """
-    words = [word.removesuffix("s") for word in re.split(r"[^a-z]+", name.lower())]
-    for table, category in ((_LESIONS, "MorphologicallyAbnormalStructure"), (_ORGANS, "AnatomicalStructure")):
-        for known, concept in table.items():
-            if known.removesuffix("s") in words:
-                return category, concept
-    return "AnatomicalStructure", "Organ"

@@ -9,7 +9,7 @@ import pydicom
 import pytest
 
 from medseg.errors import GeometryError, StudyError
-from medseg.study.dicom_seg import no_dicom_seg_because, segment_codes, write_dicom_seg
+from medseg.study.dicom_seg import no_dicom_seg_because, write_dicom_seg
 from medseg.types import DicomSource, Grid, Volume
 
 NAMES = ("liver", "spleen", "liver_tumour")
@@ -162,32 +162,6 @@ def test_segments_say_what_they_are_and_patients_stay_in_their_modules(ct_series
         assert dataset[keyword].value == source[keyword].value
     assert dataset.SeriesInstanceUID != source.SeriesInstanceUID
     assert "Doe" not in str(dataset.SeriesDescription) + str(dataset.ContentDescription) + str(dataset.ContentLabel)
-
-
-@pytest.mark.parametrize(
-    ("name", "codes"),
-    [
-        ("Liver", ("AnatomicalStructure", "Liver")),
-        ("kidney_left", ("AnatomicalStructure", "Kidney")),
-        ("Kidneys", ("AnatomicalStructure", "Kidney")),
-        ("gallbladder", ("AnatomicalStructure", "Gallbladder")),
-        ("liver tumours", ("MorphologicallyAbnormalStructure", "Neoplasm")),
-        ("lesion", ("MorphologicallyAbnormalStructure", "Lesion")),
-        ("thing", ("AnatomicalStructure", "Organ")),
-        ("deliverance", ("AnatomicalStructure", "Organ")),
-    ],
-)
-def test_codes_of_names(name, codes):
-    assert segment_codes(name) == codes
-
-
-def test_every_code_is_in_the_dictionary():
-    from pydicom.sr.codedict import codes
-
-    from medseg.study.dicom_seg import _LESIONS, _ORGANS
-
-    for concept in {*_LESIONS.values(), *_ORGANS.values(), "Organ"}:
-        assert getattr(codes.SCT, concept).scheme_designator == "SCT"
 
 
 def test_what_cannot_be_written_is_said_before(ct_series, tmp_path):
