@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from medseg.types import DicomSource, Grid, Volume
+
 if TYPE_CHECKING:
     from medseg.config.schema import PipelineConfig
 
@@ -67,6 +69,57 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("phantoms")
     write_phantoms(folder, 6, seed=3, options=SMALL)
     return folder
+
+
+@pytest.fixture
+def ct_series(tmp_path: Path) -> Callable[..., Volume]:
+    """Write (I, J, K) HU as a DICOM series and give it as a Volume, K in the order of the files.
+
+    ``cosines`` are the directions of a row and of a column, ``step`` the way from slice to slice, all in LPS. Rows lie
+    2 mm apart, columns 1.5 mm. ``lacks`` are keywords that the files do without.
+    """
+    import numpy as np
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+    def write(
+        hu: Any,
+        cosines: Any = (1, 0, 0, 0, 1, 0),
+        step: Any = (0, 0, 3),
+        origin: Any = (-10, -20, 30),
+        folder: Path = tmp_path / "series",
+        lacks: tuple[str, ...] = (),
+    ) -> Volume:
+        folder.mkdir(parents=True)
+        study, series, frame = (generate_uid() for _ in range(3))
+        files = []
+        for k in range(hu.shape[2]):
+            one = Dataset()
+            one.file_meta = FileMetaDataset()
+            one.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+            one.file_meta.MediaStorageSOPClassUID = one.SOPClassUID = CTImageStorage
+            one.file_meta.MediaStorageSOPInstanceUID = one.SOPInstanceUID = generate_uid()
+            one.StudyInstanceUID, one.SeriesInstanceUID, one.FrameOfReferenceUID = study, series, frame
+            one.PatientName, one.PatientID, one.PatientBirthDate, one.PatientSex = "Doe^Jane", "4711", "", "F"
+            one.StudyID, one.StudyDate, one.StudyTime, one.AccessionNumber = "1", "20260101", "120000", ""
+            one.ReferringPhysicianName, one.Modality, one.SeriesNumber, one.InstanceNumber = "", "CT", 2, k + 1
+            one.Rows, one.Columns, one.PixelSpacing, one.SliceThickness = hu.shape[1], hu.shape[0], [2, 1.5], 3
+            one.ImageOrientationPatient = list(cosines)
+            one.ImagePositionPatient = [float(f"{x:.6f}") for x in np.add(origin, np.multiply(k, step))]
+            one.SamplesPerPixel, one.PhotometricInterpretation, one.PixelRepresentation = 1, "MONOCHROME2", 1
+            one.BitsAllocated, one.BitsStored, one.HighBit, one.RescaleSlope, one.RescaleIntercept = 16, 16, 15, 1, 0
+            one.PixelData = hu[:, :, k].T.astype("<i2").tobytes()
+            for keyword in lacks:
+                delattr(one, keyword)
+            files.append(folder / f"{k:03d}.dcm")
+            one.save_as(files[-1], enforce_file_format=True)
+        affine = np.eye(4)
+        affine[:3, 0], affine[:3, 1] = np.multiply(cosines[:3], 1.5), np.multiply(cosines[3:], 2)
+        affine[:3, 2], affine[:3, 3] = step, origin
+        affine[:2] *= -1
+        return Volume(hu.astype(np.int16), Grid(hu.shape, affine), source=DicomSource(tuple(files)))
+
+    return write
 
 
 @pytest.fixture(scope="session")

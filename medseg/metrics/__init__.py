@@ -1,1 +1,1 @@
-"""Scores as pure functions on arrays; numpy only, one definition each for training, evaluation and reports."""
+"""Scores and measures as pure functions on arrays; one definition each for training, evaluation and reports."""

@@ -3,6 +3,7 @@
 geometry.py      grids that agree, orientation, to RAS and back
 nifti.py         images in HU and class indices from NIfTI files, segmentations back with the file's own geometry
 nifti_bytes.py   headers and voxels as stored, through a fast gzip
+dicom_seg.py     segmentations as DICOM-SEG on the slices that they belong to, named by segment_codes.py
 labels.py        label values -> class indices
 manifest.py      the CSV of studies, folds by subject, splits
 layouts.py       what `medseg manifest` recognises: MSD, LiTS, nnU-Net, image and label pairs

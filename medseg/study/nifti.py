@@ -7,7 +7,9 @@ A segmentation copies the image's header: shape, affine, qform and sform with th
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ __all__ = [
     "read_image",
     "read_image_counted",
     "read_labels",
+    "write_fractions",
     "write_image",
     "write_labels",
 ]
@@ -40,6 +43,9 @@ AIR_HU = -1024
 _LARGEST_NIFTI1_AXIS = 32767
 _FREE_TEXT = {"descrip": b"medseg", "db_name": b"", "aux_file": b"", "data_type": b"", "intent_name": b""}
 """Header fields in which other programs leave free text, patients' names among it, and what we write there."""
+
+_FRACTION = float(np.nextafter(np.float32(1 / 255), np.float32(0)))
+"""1/255 as the header's float32, rounded down: 255 of them are 1 and not a little more."""
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +133,14 @@ def label_values(path: Path, study_id: str | None = None) -> dict[int, int]:
     return count_values(_label_file(path, what)[1], what)
 
 
-def write_labels(path: Path, classes: NDArray[np.uint8], like: Volume | Grid, header: Any = None) -> None:
+def write_labels(
+    path: Path,
+    classes: NDArray[np.uint8],
+    like: Volume | Grid,
+    header: Any = None,
+    *,
+    names: Sequence[str] | None = None,
+) -> None:
     """Write a segmentation on the grid of the image it belongs to, atomically.
 
     With a header, the file gets the image's own shape (trailing axes of one voxel included), affine, qform and sform
@@ -139,6 +152,8 @@ def write_labels(path: Path, classes: NDArray[np.uint8], like: Volume | Grid, he
         classes: (I, J, K) uint8.
         like: the image as it was read, or its grid.
         header: the image's header when ``like`` is a grid.
+        names: foreground class names in class order; they go into the file as a header extension, a comment of JSON:
+            ``{"labels": {"1": "liver"}}``. None, or no names: no extension.
 
     Raises:
         TypeError: not uint8.
@@ -147,7 +162,29 @@ def write_labels(path: Path, classes: NDArray[np.uint8], like: Volume | Grid, he
     """
     if classes.dtype != np.uint8:
         raise TypeError(f"{path}: expected uint8 class indices, found {classes.dtype}")
-    _write(Path(path), classes, like, header)
+    labels = {str(value): name for value, name in enumerate(names or (), start=1)}
+    _write(Path(path), classes, like, header, comment=json.dumps({"labels": labels}) if labels else "")
+
+
+def write_fractions(path: Path, fractions: NDArray[np.uint8], like: Volume | Grid, header: Any = None) -> None:
+    """Write fractions (probabilities, an uncertainty) as ``write_labels`` writes a segmentation.
+
+    The file keeps bytes and a scale of 1/255, so that every reader that follows the standard sees 0 to 1.
+
+    Args:
+        path: .nii or .nii.gz; missing folders are made.
+        fractions: (I, J, K) uint8, the fraction times 255.
+        like: the image as it was read, or its grid.
+        header: the image's header when ``like`` is a grid.
+
+    Raises:
+        TypeError: not uint8.
+        GeometryError: the array, ``like`` and the header do not agree.
+        StudyError: the file cannot be written; an older file of that name stays as it was.
+    """
+    if fractions.dtype != np.uint8:
+        raise TypeError(f"{path}: expected uint8 fractions of 255, found {fractions.dtype}")
+    _write(Path(path), fractions, like, header, slope=_FRACTION)
 
 
 def write_image(path: Path, voxels: NDArray[Any], like: Volume | Grid, header: Any = None) -> None:
@@ -208,7 +245,9 @@ def _label_file(path: Path, what: str) -> tuple[Any, NDArray[Any]]:
     return header, stored if (slope, inter) == (1.0, 0.0) else stored.astype(np.float64) * slope + inter
 
 
-def _write(path: Path, voxels: NDArray[Any], like: Volume | Grid, header: Any) -> None:
+def _write(
+    path: Path, voxels: NDArray[Any], like: Volume | Grid, header: Any, *, slope: float = 1.0, comment: str = ""
+) -> None:
     grid, header = (
         (like.grid, like.header if header is None else header) if isinstance(like, Volume) else (like, header)
     )
@@ -221,13 +260,13 @@ def _write(path: Path, voxels: NDArray[Any], like: Volume | Grid, header: Any) -
         require_same_grid(_grid(header, str(path)), grid, f"{path}: the header and the grid to write on")
     header.set_data_dtype(voxels.dtype.newbyteorder("<"))
     header.set_intent("none")
-    header["scl_slope"], header["scl_inter"] = 1, 0
+    header["scl_slope"], header["scl_inter"] = slope, 0
     header["cal_min"] = header["cal_max"] = 0
     header["magic"], header["vox_offset"] = header.single_magic, header.single_vox_offset
     for field, text in _FREE_TEXT.items():
         if field in header.keys():  # noqa: SIM118  # a header's `in` looks at values; NIfTI-2 lacks some fields
             header[field] = text
-    write_stored(path, header, voxels.astype(voxels.dtype.newbyteorder("<"), copy=False))
+    write_stored(path, header, voxels.astype(voxels.dtype.newbyteorder("<"), copy=False), comment)
 
 
 def _new_header(grid: Grid) -> Any:

@@ -2,11 +2,13 @@
 
 nibabel reads and writes the header; the voxels go through isal, which inflates three times faster than zlib, straight
 into their array. One-file NIfTI-1 and NIfTI-2 (.nii, .nii.gz); whether a file is gzipped is seen from its first bytes.
-Header extensions are skipped: nothing here needs them, and they may name the patient.
+Header extensions are skipped: nothing here needs them, and they may name the patient. A file may get one of our own, a
+comment.
 """
 
 from __future__ import annotations
 
+import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +27,9 @@ from medseg.types import Shape3
 
 COMPRESSION_LEVEL = 3
 """isal's best; level 1 saves a tenth of the time and makes files a fifth larger."""
+
+_COMMENT_CODE = 6
+"""NIfTI's code of a header extension that is plain text; readers that know nothing of extensions follow vox_offset."""
 
 _CHUNK = 1 << 26
 _DENSEST = 1100
@@ -85,7 +90,7 @@ def shape3(header: Any, what: str) -> Shape3:
     return i, j, k
 
 
-def write_stored(path: Path, header: Any, voxels: NDArray[Any]) -> None:
+def write_stored(path: Path, header: Any, voxels: NDArray[Any], comment: str = "") -> None:
     """Write voxels under a header, atomically; gzipped when the name ends in .gz.
 
     Equal input gives equal bytes (no time, no name in the gzip header).
@@ -94,20 +99,23 @@ def write_stored(path: Path, header: Any, voxels: NDArray[Any]) -> None:
         path: ends in .nii or .nii.gz; missing folders are made, an existing file is replaced.
         header: a nibabel NIfTI header, little-endian, whose shape and dtype are the voxels'.
         voxels: (I, J, K).
+        comment: ASCII text for one header extension between header and voxels (nibabel: ``header.extensions``),
+            filled up with spaces; "" for none.
 
     Raises:
         StudyError: another suffix, or the file cannot be written (disk full, no permission); nothing is left behind.
     """
     if not path.name.lower().endswith((".nii", ".nii.gz")):
         raise StudyError(f"{path}: expected a name that ends in .nii or .nii.gz")
+    head = _head(header, comment)
     try:
         with atomic_path(path) as temporary, temporary.open("wb") as raw:
             if path.name.lower().endswith(".gz"):
                 packed = igzip.IGzipFile(filename="", mode="wb", compresslevel=COMPRESSION_LEVEL, fileobj=raw, mtime=0)
                 with packed:
-                    _write(packed, header, voxels)
+                    _write(packed, head, voxels)
             else:
-                _write(raw, header, voxels)
+                _write(raw, head, voxels)
     except OSError as error:
         raise StudyError(f"{path}: could not be written ({error.strerror or error}); nothing was changed") from error
 
@@ -166,7 +174,19 @@ def _fill(stream: IO[bytes], room: memoryview) -> None:
             continue
 
 
-def _write(stream: Any, header: Any, voxels: NDArray[Any]) -> None:
-    stream.write(header.binaryblock.ljust(int(header["vox_offset"]), b"\0"))
+def _head(header: Any, comment: str) -> bytes:
+    """All bytes before the voxels: the header, and a comment extension if there is one."""
+    if not comment:
+        return bytes(header.binaryblock.ljust(int(header["vox_offset"]), b"\0"))
+    text = comment.encode("ascii")
+    size = -(-(len(text) + 8) // 16) * 16  # with its two numbers, and a multiple of 16: the standard's rule
+    extension = struct.pack("<ii", size, _COMMENT_CODE) + text.ljust(size - 8)
+    header = header.copy()
+    header["vox_offset"] = header.single_vox_offset + size
+    return bytes(header.binaryblock) + b"\1\0\0\0" + extension
+
+
+def _write(stream: Any, head: bytes, voxels: NDArray[Any]) -> None:
+    stream.write(head)
     for k in range(voxels.shape[2]):  # a slice at a time, so that no second copy of the volume is made
         stream.write(voxels[:, :, k].tobytes(order="F"))

@@ -1,5 +1,6 @@
 """Images in HU, labels as classes, and segmentations that come back on exactly the study's grid."""
 
+import json
 import logging
 
 import nibabel
@@ -15,6 +16,7 @@ from medseg.study.nifti import (
     read_image,
     read_image_counted,
     read_labels,
+    write_fractions,
     write_image,
     write_labels,
 )
@@ -258,6 +260,53 @@ def test_wrong_dtypes_are_refused(tmp_path):
 def test_array_of_another_shape_is_refused(tmp_path):
     with pytest.raises(GeometryError, match="expected an array of the grid's shape"):
         write_labels(tmp_path / "a.nii", SEGMENTATION[1:], Grid((2, 3, 4), OBLIQUE))
+
+
+@pytest.mark.parametrize("name", ["out.nii", "out.nii.gz"])
+def test_names_of_the_labels_go_into_the_file(tmp_path, name):
+    import SimpleITK
+
+    image = read_image(save(tmp_path / "in.nii", VOXELS.astype(np.int16), np.diag([2.0, 2.0, 3.0, 1.0]), qform_code=1))
+    names = ["liver", "Lebertumor \u2265 1 cm"]
+    write_labels(tmp_path / name, SEGMENTATION, image, names=names)
+    back = nibabel.load(tmp_path / name)
+    (comment,) = back.header.extensions
+    assert comment.get_code() == 6
+    assert json.loads(comment.content) == {"labels": {"1": names[0], "2": names[1]}}
+    np.testing.assert_array_equal(np.asarray(back.dataobj), SEGMENTATION)
+    itk = SimpleITK.ReadImage(str(tmp_path / name))
+    assert itk.GetPixelID() == SimpleITK.sitkUInt8
+    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(itk).T, SEGMENTATION)
+    ours = read_labels(tmp_path / name, LabelMap({"liver": (1,), "tumour": (2,)}))
+    np.testing.assert_array_equal(ours.voxels, SEGMENTATION)
+    np.testing.assert_array_equal(ours.grid.affine, image.grid.affine)
+
+
+def test_equal_names_give_equal_bytes_and_no_names_no_extension(tmp_path):
+    grid = Grid((2, 3, 4), OBLIQUE)
+    for name, names in (("a", ["liver"]), ("b", ["liver"]), ("c", []), ("d", None)):
+        write_labels(tmp_path / f"{name}.nii.gz", SEGMENTATION, grid, names=names)
+    files = {name: (tmp_path / f"{name}.nii.gz").read_bytes() for name in "abcd"}
+    assert files["a"] == files["b"] != files["c"] == files["d"]
+    assert not nibabel.load(tmp_path / "c.nii.gz").header.extensions
+
+
+def test_fractions_are_read_as_0_to_1(tmp_path):
+    import SimpleITK
+
+    fractions = np.array([0, 51, 255], np.uint8).reshape(1, 1, 3)
+    write_fractions(tmp_path / "a.nii.gz", fractions, Grid((1, 1, 3), np.eye(4)))
+    back = nibabel.load(tmp_path / "a.nii.gz")
+    assert back.get_data_dtype() == np.uint8
+    for values in (
+        back.get_fdata(),
+        read_image(tmp_path / "a.nii.gz").voxels,
+        SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(tmp_path / "a.nii.gz"))),
+    ):
+        np.testing.assert_allclose(values.ravel(), [0.0, 0.2, 1.0], rtol=1e-6)
+        assert values.max() <= 1.0
+    with pytest.raises(TypeError, match="expected uint8 fractions of 255, found float64"):
+        write_fractions(tmp_path / "a.nii.gz", fractions / 255, Grid((1, 1, 3), np.eye(4)))
 
 
 def test_header_of_another_grid_is_refused(tmp_path):

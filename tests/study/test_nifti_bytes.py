@@ -167,6 +167,20 @@ def test_equal_input_gives_equal_bytes(tmp_path):
     assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
 
 
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+@pytest.mark.parametrize("comment", ["x", "y" * 8, "z" * 9, "{}" * 500])
+def test_a_comment_is_one_extension_of_a_multiple_of_16_bytes(tmp_path, kind, comment):
+    header, voxels = read_stored(save(tmp_path / "in.nii", kind=kind), "x")
+    write_stored(tmp_path / "out.nii", header, voxels, comment)
+    (extension,) = nibabel.load(tmp_path / "out.nii").header.extensions
+    assert extension.get_code() == 6
+    assert extension.get_sizeondisk() % 16 == 0
+    assert bytes(extension.content).decode().rstrip(" ") == comment
+    assert int(header["vox_offset"]) == header.single_vox_offset  # the header that was handed in is not touched
+    np.testing.assert_array_equal(np.asarray(nibabel.load(tmp_path / "out.nii").dataobj), VOXELS)
+    np.testing.assert_array_equal(read_stored(tmp_path / "out.nii", "x")[1], VOXELS)
+
+
 def test_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):
     header, voxels = read_stored(save(tmp_path / "in.nii", np.zeros((50, 50, 50), np.int16)), "x")
     target = tmp_path / "out" / "a.nii"
