@@ -128,8 +128,8 @@ def _cases(
     folder: RunFolder, config: PipelineConfig, studies: Sequence[Study], device: str, display: Display
 ) -> list[Case]:
     from medseg.evaluation.tuning import Case
+    from medseg.inference.model import load_segmenter
     from medseg.inference.postprocess import PostProcessing
-    from medseg.inference.segmenter import load_segmenter
 
     place = folder.path / "tuning" / _fingerprint(folder.model)
     segmenter: Segmenter | None = None

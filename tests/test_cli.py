@@ -434,7 +434,7 @@ def test_tune_postprocessing_prints_writes_and_changes_the_model(
     medseg: Medseg, tiny_config: Any, tmp_path: Path
 ) -> None:
     from medseg import build
-    from medseg.inference.segmenter import save_model
+    from medseg.inference.model import save_model
     from medseg.run_folder import new_run
 
     config = tiny_config()
