@@ -53,7 +53,7 @@ _UNDEFINED = 0xFFFFFFFF
 _LONGEST_VALUE = 4096
 _DEEPEST = 16
 _INFLATED = 1 << 22
-"""Bytes of a deflated file that are inflated to look for its header."""
+"""Bytes that are read of a deflated file, and made of it, to look for its header."""
 
 Values = tuple[float, ...]
 
@@ -156,7 +156,7 @@ def _wanted(file: IO[bytes]) -> Iterator[tuple[str, bytes]]:
             syntax = _text(value)
             yield "syntax", value
     if syntax == _DEFLATED:
-        file = BytesIO(zlib.decompressobj(-zlib.MAX_WBITS).decompress(file.read(), _INFLATED))
+        file = BytesIO(zlib.decompressobj(-zlib.MAX_WBITS).decompress(file.read(_INFLATED), _INFLATED))
     if not syntax:  # no meta group: the first element shows which of the two it is
         place = file.tell()
         file.seek(4, 1)
