@@ -30,8 +30,8 @@ _MOST_NAMED = 3
 def read_series(folder: Path, series_uid: str = "", study_id: str = "") -> Volume:
     """One series of a folder.
 
-    Localisers are left out, slices that are there twice are taken once, the slices of a tilted gantry are resampled to a
-    straight grid; each is logged. Values below air and padding become air.
+    Localisers are left out, slices that are there twice are taken once, the slices of a tilted gantry are resampled to
+    a straight grid; each is logged. Values below air and padding become air.
 
     Args:
         folder: its files lie right in it; others may lie beside them.
@@ -62,7 +62,9 @@ def read_series(folder: Path, series_uid: str = "", study_id: str = "") -> Volum
 
 def _the_series(folder: Path, series_uid: str, what: str) -> list[Header]:
     if not folder.is_dir():
-        raise StudyError(f"{what}: expected a folder of DICOM files, found {'a file' if folder.exists() else 'nothing'}")
+        raise StudyError(
+            f"{what}: expected a folder of DICOM files, found {'a file' if folder.exists() else 'nothing'}"
+        )
     scan = scan_files(folder.iterdir())
     if scan.broken:
         first, why = next(iter(scan.broken.items()))

@@ -72,18 +72,15 @@ def stack_slices(headers: Sequence[Header], what: str) -> Stack:
     row, column, normal = _directions(headers[0], what)
     slices = _by_position(headers, normal, what)
     places = np.array([group[0].position for group in slices])
-    if len(slices) == 1:
-        step = normal * _thickness(headers[0], what)
-    else:
-        step = _even_step(places, normal, what)
+    step = _even_step(places, normal, what) if len(slices) > 1 else normal * _thickness(headers[0], what)
     across = float(step @ normal)
     between_rows, between_columns = headers[0].spacing
     drift = step - across * normal
     tilt_deg = _angle_deg(step, normal)
     if tilt_deg > _STEEPEST_DEG:
         raise GeometryError(
-            f"{what}: the slices' positions run {tilt_deg:.1f} degrees off the direction across them; a gantry tilts by "
-            f"{_STEEPEST_DEG} at most, so the header's orientation or positions are wrong"
+            f"{what}: the slices' positions run {tilt_deg:.1f} degrees off the direction across them; a gantry tilts "
+            f"by {_STEEPEST_DEG} at most, so the header's orientation or positions are wrong"
         )
     tilted = float(np.linalg.norm(drift)) * (len(slices) - 1) > GRID_TOLERANCE_MM
     shift = (float(drift @ row) / between_columns, float(drift @ column) / between_rows) if tilted else (0.0, 0.0)

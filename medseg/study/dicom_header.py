@@ -46,6 +46,7 @@ _WANTED = {
 }
 _LAST = max(_WANTED)
 _BINARY = {"samples", "rows", "columns", "bits", "signed", "padding", "padding_limit"}
+_DECIMAL = ("frames", "position", "orientation", "spacing", "thickness", "slope", "intercept")
 
 _LONG_VRS = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
@@ -227,24 +228,36 @@ def _exactly(file: IO[bytes], length: int) -> bytes:
 
 def _header(path: Path, found: dict[str, bytes]) -> Header:
     text = {name: _text(value) for name, value in found.items() if name not in _BINARY}
-    number = {name: int.from_bytes(found[name][:2], "little") for name in _BINARY if found.get(name)}
-    thickness, slope, intercept = (_floats(text.get(n, ""), n) for n in ("thickness", "slope", "intercept"))
+    number = {name: int.from_bytes(value[:2], "little") for name, value in found.items() if name in _BINARY and value}
+    values = {name: _floats(text.get(name, ""), name) for name in _DECIMAL}
+    image_type, series_number = text.get("image_type", ""), text.get("series_number", "")
     return Header(
         path,
-        **{n: text.get(n, "") for n in ("syntax", "sop_class", "modality", "series_uid", "series_number")},
-        image_type=tuple(part.strip() for part in text.get("image_type", "").split("\\") if part.strip()),
+        syntax=text.get("syntax", ""),
+        sop_class=text.get("sop_class", ""),
+        modality=text.get("modality", ""),
+        image_type=tuple(part.strip() for part in image_type.split("\\") if part.strip()),
+        series_uid=text.get("series_uid", ""),
+        series_number=series_number if series_number.isdigit() else "",
         temporal_position=text.get("temporal_position", ""),
+        rows=number.get("rows", 0),
+        columns=number.get("columns", 0),
+        frames=int((values["frames"] or (1.0,))[0]),
+        samples=number.get("samples", 1),
         photometric=text.get("photometric", ""),
-        **{n: number[n] for n in ("rows", "columns", "samples", "bits") if n in number},
-        frames=int((_floats(text.get("frames", ""), "frames") or (1.0,))[0]),
-        position=_floats(text.get("position", ""), "position"),
-        orientation=_floats(text.get("orientation", ""), "orientation"),
-        spacing=_floats(text.get("spacing", ""), "spacing"),
-        thickness=thickness[0] if thickness else None,
+        bits=number.get("bits", 16),
+        position=values["position"],
+        orientation=values["orientation"],
+        spacing=values["spacing"],
+        thickness=_first(values["thickness"]),
         padding=_padding(number),
-        slope=slope[0] if slope else None,
-        intercept=intercept[0] if intercept else None,
+        slope=_first(values["slope"]),
+        intercept=_first(values["intercept"]),
     )
+
+
+def _first(values: Values) -> float | None:
+    return values[0] if values else None
 
 
 def _padding(number: dict[str, int]) -> tuple[int, int] | None:

@@ -1,7 +1,7 @@
 """Which series the DICOM files of a folder belong to, and which of them are a CT to be segmented.
 
-Only headers are read (``dicom_header``), each once. What is no DICOM is passed over; a file that is broken is listed and
-never hides the others.
+Only headers are read (``dicom_header``), each once. What is no DICOM is passed over; a file that is broken is listed
+and never hides the others.
 """
 
 from __future__ import annotations
