@@ -119,11 +119,18 @@ def _require_one_volume(reader: Any, sitk: Any, voxels_file: Path, what: str) ->
 
 
 def _check_stream(path: Path, voxels_file: Path, what: str) -> None:
-    """Inflate a compressed MetaImage once: ITK returns whatever came out of a damaged stream, and says nothing."""
+    """Inflate compressed voxels once, to their checksum.
+
+    ITK returns whatever came out of a damaged MetaImage stream, and does not miss the end of an NRRD's.
+    """
     fields, end = _fields(path)
-    if path.suffix.lower() not in (".mha", ".mhd") or fields.get("compresseddata", "").lower() not in ("true", "1"):
+    if fields.get("compresseddata", "").lower() in ("true", "1"):
+        kind = zlib.MAX_WBITS
+    elif fields.get("encoding", "").lower() in ("gzip", "gz") and not {"line skip", "byte skip"} & fields.keys():
+        kind = zlib.MAX_WBITS | 16  # the window size, and the mark that says gzip
+    else:
         return
-    inflater = isal_zlib.decompressobj()
+    inflater = isal_zlib.decompressobj(kind)
     with voxels_file.open("rb") as file:
         file.seek(end if voxels_file == path else 0)
         try:
