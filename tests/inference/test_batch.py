@@ -9,7 +9,8 @@ import SimpleITK as sitk
 
 from medseg.errors import StudyError
 from medseg.inference.batch import segment_studies
-from medseg.inference.segmenter import Segmenter, load_segmenter
+from medseg.inference.model import load_segmenter
+from medseg.inference.segmenter import Segmenter
 from medseg.study.geometry import require_same_grid
 from medseg.study.inputs import find_inputs, read_input
 from medseg.study.nifti import read_grid, read_image, write_image
