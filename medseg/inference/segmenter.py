@@ -131,7 +131,7 @@ class Segmenter:
         """Segment one CT.
 
         Args:
-            image: a volume, the path of a NIfTI file, or an (I, J, K) array in HU.
+            image: a volume, the path of a file or of a DICOM folder, or an (I, J, K) array in HU.
             affine: of an array: (4, 4), voxel -> RAS+ millimetres.
 
         Returns:

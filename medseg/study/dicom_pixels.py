@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from medseg.errors import StudyError
 from medseg.study.dicom_header import Header
 from medseg.study.hounsfield import AIR_HU
+from medseg.study.itk_image import itk_reason
 
 SYNTAXES = {
     "1.2.840.10008.1.2": "implicit little endian",
@@ -64,7 +65,7 @@ def read_slice(header: Header, what: str) -> NDArray[Any]:
         pixels = sitk.GetArrayFromImage(reader.Execute())
     except RuntimeError as error:
         raise StudyError(
-            f"{what}: {header.path.name} cannot be decoded ({syntax_name(header)}): {_last_line(error)}; "
+            f"{what}: {header.path.name} cannot be decoded ({syntax_name(header)}): {itk_reason(error)}; "
             "copy it again, or convert the series to an uncompressed transfer syntax"
         ) from error
     if pixels.size != header.rows * header.columns:
@@ -120,8 +121,3 @@ def _compact(plane: NDArray[Any]) -> NDArray[Any]:
     if plane.dtype.kind != "f" and plane.max() <= np.iinfo(np.int16).max:
         return plane.astype(np.int16)
     return plane.astype(np.float32)
-
-
-def _last_line(error: RuntimeError) -> str:
-    """What ITK says, without the source file, line and object's address in front."""
-    return str(error).strip().splitlines()[-1].split("): ")[-1]

@@ -65,6 +65,11 @@ def data_file(path: Path) -> Path | None:
     return None if name.upper() == "LOCAL" else path.parent / name
 
 
+def itk_reason(error: RuntimeError) -> str:
+    """What ITK says in the end, without the source file, line and object's address in front."""
+    return str(error).strip().splitlines()[-1].split("): ")[-1]
+
+
 def _read(path: Path, what: str) -> tuple[NDArray[Any], Affine]:
     import SimpleITK as sitk
 
@@ -78,7 +83,7 @@ def _read(path: Path, what: str) -> tuple[NDArray[Any], Affine]:
         _check_stream(path, voxels_file, what)
         image = reader.Execute()
     except RuntimeError as error:
-        raise StudyError(f"{what}: {_DAMAGED} ({_last_line(error)}); copy it again") from error
+        raise StudyError(f"{what}: {_DAMAGED} ({itk_reason(error)}); copy it again") from error
     except OSError as error:
         raise StudyError(f"{what}: could not be read ({error.strerror or error})") from error
     array = sitk.GetArrayFromImage(image)
@@ -167,8 +172,3 @@ def _affine(image: Any) -> Affine:
     lps[:3, 3] = image.GetOrigin()[:3]
     affine: Affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps
     return affine
-
-
-def _last_line(error: RuntimeError) -> str:
-    """What ITK says, without the source file, line and object's address in front."""
-    return str(error).strip().splitlines()[-1].split("): ")[-1]
