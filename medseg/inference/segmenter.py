@@ -23,10 +23,11 @@ from medseg.inference.predictor import Network, Predictor, entropy
 from medseg.inference.result import Segmentation
 from medseg.inference.sliding_window import BLANK_LOGIT, predict_slices
 from medseg.inference.windows import Windows
-from medseg.study.nifti import read_image, write_labels
+from medseg.study.inputs import read_input
+from medseg.study.nifti import write_labels
 from medseg.transforms.preprocessing import Crop, Preprocessed, Preprocessing, preprocess
 from medseg.transforms.restore import Restorer, decide
-from medseg.types import Grid, ModelSpec, Volume
+from medseg.types import Grid, ModelSpec, StudyInput, Volume
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +131,7 @@ class Segmenter:
         """Segment one CT.
 
         Args:
-            image: a volume, the path of a NIfTI file, or an (I, J, K) array in HU.
+            image: a volume, the path of a file or of a DICOM folder, or an (I, J, K) array in HU.
             affine: of an array: (4, 4), voxel -> RAS+ millimetres.
 
         Returns:
@@ -143,7 +144,7 @@ class Segmenter:
             if affine is None:
                 raise StudyError("an array of voxels: expected its affine too (4 x 4, voxel to RAS+ millimetres)")
             return self.segment_array(image, affine)
-        volume = image if isinstance(image, Volume) else read_image(Path(image))
+        volume = image if isinstance(image, Volume) else read_input(StudyInput("", Path(image)))
         return self.segment_volume(volume).classes
 
     def segment_volume(self, image: Volume) -> Segmentation:
@@ -170,15 +171,16 @@ class Segmenter:
         i, j, k = voxels_hu.shape
         return self.segment(Volume(voxels_hu, Grid((i, j, k), np.asarray(affine, dtype=float))))
 
-    def segment_file(self, image: Path | str, output: Path | str) -> Path:
-        """Segment a NIfTI file and write the label map with the file's own geometry, whole or not at all.
+    def segment_file(self, image: StudyInput | Path | str, output: Path | str) -> Path:
+        """Segment a file of any format, or a DICOM folder; write the label map on its own grid, whole or not at all.
 
         Raises:
             StudyError: the image cannot be read, the output cannot be written, or both are one file.
         """
-        if Path(image).resolve() == Path(output).resolve():
-            raise StudyError(f"{image}: the segmentation would replace its own image; choose another output")
-        volume = read_image(Path(image))
+        study = image if isinstance(image, StudyInput) else StudyInput("", Path(image))
+        if study.path.resolve() == Path(output).resolve():
+            raise StudyError(f"{study.path}: the segmentation would replace its own image; choose another output")
+        volume = read_input(study)
         write_labels(Path(output), self.segment(volume), volume)
         return Path(output)
 

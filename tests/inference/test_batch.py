@@ -1,70 +1,21 @@
-"""Many studies: found wherever they lie, and a broken one stops none of the others."""
+"""Many studies: a broken one stops none of the others."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
-from medseg.errors import ManifestError, StudyError
-from medseg.inference.batch import find_inputs, segment_studies
+from medseg.errors import StudyError
+from medseg.inference.batch import segment_studies
 from medseg.inference.model import load_segmenter
 from medseg.inference.segmenter import Segmenter
-from medseg.study.nifti import read_image, write_image
+from medseg.study.geometry import require_same_grid
+from medseg.study.inputs import find_inputs, read_input
+from medseg.study.nifti import read_grid, read_image, write_image
 from medseg.types import Grid
-
-
-def touch(folder, *names):
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(b"")
-    return folder
-
-
-@pytest.mark.parametrize(
-    ("name", "study_id"), [("a.nii", "a"), ("b.v2.nii.gz", "b.v2"), ("c.nii.nii.gz", "c.nii"), ("d", "d")]
-)
-def test_file_is_named_without_its_suffix(tmp_path, name, study_id):
-    touch(tmp_path, name)
-    assert find_inputs(tmp_path / name) == [(study_id, tmp_path / name)]
-
-
-def test_folder_is_searched_in_depth_and_only_for_nifti(tmp_path):
-    touch(tmp_path, "b.nii", "a/x.nii.gz", "a/b/x.nii.gz", "a/x.json", "y.niix", "._b.nii", ".part.b.nii.gz")
-    (tmp_path / "z.nii").mkdir()
-    assert find_inputs(tmp_path) == [
-        ("a__b__x", tmp_path / "a/b/x.nii.gz"),
-        ("a__x", tmp_path / "a/x.nii.gz"),
-        ("b", tmp_path / "b.nii"),
-    ]
-
-
-def test_manifest_gives_its_ids_and_missing_images_are_left_to_the_study(tmp_path):
-    touch(tmp_path, "images/1.nii")
-    manifest = tmp_path / "m.csv"
-    manifest.write_text("study_id,subject_id,fold,image,label\ns1,,0,images/1.nii,\ns2,,,images/2.nii,\n")
-    assert find_inputs(manifest) == [("s1", tmp_path / "images/1.nii"), ("s2", tmp_path / "images/2.nii")]
-    assert find_inputs(manifest, tmp_path / "other")[1] == ("s2", tmp_path / "other/images/2.nii")
-
-
-def test_files_of_the_output_folder_are_no_inputs(tmp_path):
-    touch(tmp_path, "a.nii", "out/a.nii.gz", "outer/a.nii.gz")
-    assert [study_id for study_id, _ in find_inputs(tmp_path, exclude=tmp_path / "out")] == ["a", "outer__a"]
-    assert [study_id for study_id, _ in find_inputs(tmp_path, exclude=tmp_path)] == ["a", "out__a", "outer__a"]
-
-
-@pytest.mark.parametrize("names", [("x.nii", "x.nii.gz"), ("a__x.nii", "a/x.nii")])
-def test_two_files_of_one_id_are_refused(tmp_path, names):
-    touch(tmp_path, *names)
-    with pytest.raises(ManifestError, match="would both become"):
-        find_inputs(tmp_path)
-
-
-def test_nothing_to_segment_is_an_error(tmp_path):
-    touch(tmp_path, "notes.txt")
-    with pytest.raises(ManifestError, match="files in this folder, found none"):
-        find_inputs(tmp_path)
-    with pytest.raises(ManifestError, match="does not exist"):
-        find_inputs(tmp_path / "missing")
+from tests.study.dicom_files import write_series
 
 
 @pytest.fixture
@@ -130,6 +81,18 @@ def test_output_folder_that_is_the_input_folder_costs_no_image(model, studies, t
     (outcome,) = segment_studies(load_segmenter(model()[0], "cpu"), studies[:1], tmp_path)
     assert "would replace its own image" in outcome.reason
     assert studies[0][1].read_bytes() == before
+
+
+def test_every_format_is_segmented_on_its_own_grid(model, tmp_path):
+    folder = tmp_path / "in"
+    write_series(folder / "ct", 6)
+    write_series(folder / "tilted", 6, step=(0, 0.75, 2))
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((8, 10, 12), np.int16)), str(folder / "b.nrrd"))
+    inputs = find_inputs(folder)
+    outcomes = segment_studies(load_segmenter(model()[0], "cpu"), inputs, tmp_path / "out")
+    assert [(o.study_id, o.status) for o in outcomes] == [("b", "ok"), ("ct", "ok"), ("tilted", "ok")]
+    for study, outcome in zip(inputs, outcomes, strict=True):
+        require_same_grid(read_input(study).grid, read_grid(Path(outcome.segmentation)), study.study_id)
 
 
 def test_no_studies_have_no_outcomes(tmp_path):
