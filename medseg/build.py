@@ -20,7 +20,7 @@ from medseg.config.schema import (
     SGDConfig,
 )
 from medseg.errors import ConfigError
-from medseg.types import LabelMap, ModelSpec, Shape3, Study, Volume
+from medseg.types import LabelMap, ModelSpec, Shape3, Study, StudyInput, Volume
 
 if TYPE_CHECKING:
     import torch
@@ -284,7 +284,8 @@ def fit_settings(config: PipelineConfig) -> FitSettings:
 def validator(config: PipelineConfig, studies: Sequence[Study]) -> Validator | None:
     """Scores whole validation studies during training; None without any."""
     from medseg.study.geometry import require_same_grid
-    from medseg.study.nifti import read_image, read_labels
+    from medseg.study.inputs import read_input
+    from medseg.study.nifti import read_labels
     from medseg.training.validation import ValidationStudy, Validator
 
     label_map = label_map_of(config)
@@ -292,7 +293,7 @@ def validator(config: PipelineConfig, studies: Sequence[Study]) -> Validator | N
     def reader(study: Study) -> Callable[[], tuple[Volume, Any]]:
         def read() -> tuple[Volume, Any]:
             assert study.label is not None  # split() refuses a validation study without one
-            image = read_image(study.image, study.study_id)
+            image = read_input(StudyInput(study.study_id, study.image))
             label = read_labels(study.label, label_map(study), study.study_id)
             require_same_grid(image.grid, label.grid, study.study_id)
             return image, label.voxels

@@ -25,11 +25,12 @@ from numpy.typing import NDArray
 from medseg.errors import StudyError, reason
 from medseg.files import remove_remains, temporary_path
 from medseg.study.geometry import require_same_grid
-from medseg.study.nifti import read_image, read_labels
+from medseg.study.inputs import read_input
+from medseg.study.nifti import read_labels
 from medseg.transforms.preprocessing import Preprocessing, preprocess, preprocess_label
-from medseg.types import LabelMap, Spacing, Study
+from medseg.types import LabelMap, Spacing, Study, StudyInput
 
-_FORMAT = 1
+_FORMAT = 2
 """Raised whenever the same inputs would give other voxels."""
 
 _VOXELS_PER_CLASS = 20_000
@@ -135,8 +136,9 @@ def _key(study: Study, preprocessing: Preprocessing, label_map: LabelMap) -> str
     files = []
     for path in (study.image, study.label):
         if path is not None:
-            stat = path.stat()
-            files.append([str(path.resolve()), stat.st_size, stat.st_mtime_ns])
+            for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+                stat = file.stat()
+                files.append([str(file.resolve()), stat.st_size, stat.st_mtime_ns])
     made_of = [_FORMAT, files, asdict(preprocessing), asdict(label_map)]
     # the keys are not sorted: the order of the classes is what numbers them
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
@@ -145,7 +147,7 @@ def _key(study: Study, preprocessing: Preprocessing, label_map: LabelMap) -> str
 def _write(study: Study, place: Path, preprocessing: Preprocessing, label_map: LabelMap) -> None:
     if study.label is None:
         raise StudyError(f"{study.study_id}: training needs a label, and the manifest gives none")
-    image = read_image(study.image, study.study_id)
+    image = read_input(StudyInput(study.study_id, study.image))
     label = read_labels(study.label, label_map, study.study_id)
     require_same_grid(image.grid, label.grid, study.study_id)
     ready = preprocess(image, preprocessing)

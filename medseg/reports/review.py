@@ -7,8 +7,9 @@ from pathlib import Path
 
 from medseg.evaluation import Evaluation, overall, summarise
 from medseg.reports.figures import overlay, pick_best_median_worst
-from medseg.study.nifti import read_image, read_labels
-from medseg.types import LabelMap, Study
+from medseg.study.inputs import read_input
+from medseg.study.nifti import read_labels
+from medseg.types import LabelMap, Study, StudyInput
 
 
 def aggregates(evaluation: Evaluation, split: str) -> dict[str, float]:
@@ -70,7 +71,7 @@ def draw_overlays(
             continue
         drawn[rank] = folder / f"{rank}_{study_id}.png"
         overlay(
-            read_image(study.image, study_id),
+            read_input(StudyInput(study_id, study.image)),
             read_labels(study.label, label_map_of(study), study_id),
             read_labels(segmentation_of(study), segmentation_map, study_id),
             segmentation_map.names,

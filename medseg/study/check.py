@@ -14,8 +14,9 @@ import numpy as np
 
 from medseg.errors import reason
 from medseg.study.geometry import orientation, require_same_grid
+from medseg.study.inputs import is_nifti, read_input
 from medseg.study.nifti import read_grid, read_image_counted, read_labels
-from medseg.types import IGNORE_INDEX, Grid, LabelMap, Shape3, Spacing, Study
+from medseg.types import IGNORE_INDEX, Grid, LabelMap, Shape3, Spacing, Study, StudyInput, Volume
 
 Level = Literal["error", "warning"]
 """An error keeps a study from being used; a warning is for a person to look at."""
@@ -85,7 +86,7 @@ def _inspect(study: Study, label_map_of: Callable[[Study], LabelMap], read_voxel
     findings: list[Finding] = []
     facts = None
     with _kept(study, findings):
-        grid = read_grid(study.image, study.study_id)
+        grid = _image_grid(study)
         facts = StudyFacts(study.study_id, grid.shape, grid.spacing_mm, orientation(grid.affine))
         findings += [Finding(study.study_id, "warning", text) for text in _spacing_warnings(grid)]
         if read_voxels:
@@ -117,8 +118,21 @@ def _spacing_warnings(grid: Grid) -> list[str]:
     return [f"expected voxels of {low:g} to {high:g} mm, found {found} mm; look at the header's spacing and units"]
 
 
+def _image_grid(study: Study) -> Grid:
+    """From the header alone where that is enough: other formats are proven sound by reading them."""
+    if is_nifti(study.image):
+        return read_grid(study.image, study.study_id)
+    return read_input(StudyInput(study.study_id, study.image)).grid
+
+
+def _image(study: Study) -> tuple[Volume, int]:
+    if is_nifti(study.image):
+        return read_image_counted(study.image, study.study_id)
+    return read_input(StudyInput(study.study_id, study.image)), 0  # it says itself what became air
+
+
 def _image_warnings(study: Study) -> list[str]:
-    volume, bad = read_image_counted(study.image, study.study_id)
+    volume, bad = _image(study)
     low, high = float(volume.voxels.min()), float(volume.voxels.max())
     warnings = []
     if bad:

@@ -89,6 +89,12 @@ def read_input(study: StudyInput) -> Volume:
     return read_image(path, study.study_id or None)
 
 
+def is_nifti(path: Path) -> bool:
+    """Whether ``read_input`` reads a path as NIfTI: what is neither of another format nor a DICOM folder or file."""
+    other = path.is_dir() or path.name.lower().endswith(SUFFIXES)
+    return not other and (bool(_IMAGE.search(path.name)) or not _series_of(path, ""))
+
+
 def _of_file(path: Path) -> list[StudyInput]:
     if _IMAGE.search(path.name):
         return [StudyInput(_id(_stem(path.name)), path)]

@@ -9,9 +9,11 @@ import pytest
 
 from medseg.data import cache
 from medseg.data.cache import cache_studies
+from medseg.study.inputs import read_input
 from medseg.study.nifti import write_image, write_labels
 from medseg.transforms.preprocessing import Preprocessing, preprocess, preprocess_label
-from medseg.types import Grid, LabelMap, Study, Volume
+from medseg.types import Grid, LabelMap, Study, StudyInput, Volume
+from tests.study.dicom_files import write_series
 
 LABELS = LabelMap({"liver": (1,), "tumour": (2,)}, ignore=(9,))
 CHAIN = Preprocessing((2.0, 2.0, None), (-100.0, 200.0))
@@ -49,19 +51,19 @@ def reads(monkeypatch):
     """The ids of the studies whose image was read."""
     seen = []
 
-    def read(path, study_id):
-        seen.append(study_id)
-        return original(path, study_id)
+    def read(study):
+        seen.append(study.study_id)
+        return original(study)
 
-    original = cache.read_image
-    monkeypatch.setattr(cache, "read_image", read)
+    original = cache.read_input
+    monkeypatch.setattr(cache, "read_input", read)
     return seen
 
 
 def test_cached_voxels_are_those_of_the_chain(study, prepare):
     original = study("a")
     (cached,), broken = prepare(original)
-    image = cache.read_image(original.image)
+    image = read_input(StudyInput("a", original.image))
     label = cache.read_labels(original.label, LABELS)
     ready = preprocess(image, CHAIN)
     classes = preprocess_label(Volume(label.voxels, label.grid), ready, CHAIN).numpy()
@@ -187,3 +189,19 @@ def test_mistakes_of_the_program_are_not_taken_for_broken_studies(study, prepare
     monkeypatch.setattr(cache, "preprocess", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         prepare(study("a"))
+
+
+def test_dicom_series_trains_too_and_is_prepared_again_when_a_slice_changes(tmp_path, prepare):
+    write_series(tmp_path / "ct", 6)
+    image = read_input(StudyInput("ct", tmp_path / "ct"))
+    label = np.zeros(image.grid.shape, np.uint8)
+    label[1:3, 1:3] = 1
+    write_labels(tmp_path / "ct.nii.gz", label, image.grid)
+    study = Study("ct", "ct", "0", tmp_path / "ct", tmp_path / "ct.nii.gz")
+    (first,), broken = prepare(study)
+    assert not broken
+    ready = preprocess(image, CHAIN)
+    assert np.array_equal(first.image, ready.image.numpy().astype(np.float16))
+    os.utime(next((tmp_path / "ct").iterdir()), ns=(1, 1))
+    (second,), _ = prepare(study)
+    assert second.folder != first.folder

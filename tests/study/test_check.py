@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from medseg.study.check import Finding, check_studies, inspect_studies
+from medseg.study.inputs import read_input
 from medseg.study.nifti import write_image, write_labels
-from medseg.types import Grid, LabelMap, Study
+from medseg.types import Grid, LabelMap, Study, StudyInput
+from tests.study.dicom_files import write_series
 
 LIVER = LabelMap({"liver": (1,), "tumour": (2,)}, ignore=(9,))
 AFFINE = np.diag([-0.7, -0.7, 5.0, 1.0])
@@ -131,3 +133,10 @@ def test_real_liver_studies_are_well(shared_data):
     ((_, facts, findings),) = inspect_studies([study], lambda s: LabelMap({"liver": (5,)}, rest_is_background=True))
     assert findings == []
     assert facts.label_voxels == {"liver": 41602}
+
+
+def test_dicom_series_are_read_whole_for_their_grid(tmp_path):
+    write_series(tmp_path / "ct", 6)
+    (seen,) = inspect_studies([Study("ct", "ct", "0", tmp_path / "ct")], lambda study: LabelMap({"liver": (1,)}))
+    assert seen.facts.shape == read_input(StudyInput("ct", tmp_path / "ct")).grid.shape
+    assert not [finding for finding in seen.findings if finding.level == "error"]
