@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ class Segmenter:
         Raises:
             StudyError: the image cannot be read, the output cannot be written, or both are one file.
         """
-        if Path(image).resolve() == Path(output).resolve():
+        if os.path.realpath(image) == os.path.realpath(output):  # resolve() raises where links run in a circle
             raise StudyError(f"{image}: the segmentation would replace its own image; choose another output")
         volume = read_image(Path(image))
         write_labels(Path(output), self.segment(volume), volume)
