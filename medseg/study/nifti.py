@@ -68,7 +68,7 @@ def read_image(path: Path, study_id: str | None = None) -> Volume:
         voxels int16 where the file's integers fit and are not scaled, else float32; the file's header is kept.
 
     Raises:
-        StudyError: missing, empty, cut short, not a NIfTI, more than one volume, RGB, complex.
+        StudyError: missing, empty, cut short, not a NIfTI, more than one volume, RGB, complex, no finite voxel.
         GeometryError: the affine is not usable.
     """
     volume, bad = read_image_counted(path, study_id)
@@ -86,11 +86,13 @@ def read_image(path: Path, study_id: str | None = None) -> Volume:
 def read_image_counted(path: Path, study_id: str | None = None) -> tuple[Volume, int]:
     """``read_image`` without the warning: the image, and how many NaN and infinite voxels became air."""
     what = _name(path, study_id)
-    header, stored = read_stored(Path(path), what)
+    header, stored = read_stored(Path(path), what, image=True)
     grid = _grid(header, what)
     voxels = _in_hu(stored, *_scale(header, what))
     finite = np.isfinite(voxels)
     bad = 0 if finite.all() else int(voxels.size - np.count_nonzero(finite))
+    if bad == voxels.size:
+        raise StudyError(f"{what}: expected HU, found {bad} voxels that all are NaN or infinite; export it again")
     if bad:
         voxels[~finite] = AIR_HU
     return Volume(voxels, grid, header), bad
