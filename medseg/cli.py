@@ -85,16 +85,20 @@ def train(pipeline: Pipeline, overrides: Overrides = None, resume: Resume = None
 @app.command()
 def segment(
     model: Annotated[Path, typer.Option(help="A model folder, or the run folder that holds it.")],
-    input: Annotated[Path, typer.Option(help="A NIfTI file, a folder of them, or a manifest CSV.")],
+    input: Annotated[
+        Path,
+        typer.Option(help="A NIfTI, NRRD or MetaImage file, a DICOM folder, a tree of any of them, or a manifest CSV."),
+    ],
     output: Annotated[Path, typer.Option(help="Folder for <study_id>.nii.gz.")],
     root: Annotated[Path | None, typer.Option(help="Folder that the manifest's paths are relative to.")] = None,
     device: Annotated[Device, typer.Option(help="Where it runs.")] = Device.AUTO,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
-    """Segment NIfTI studies, each on its own grid; a broken one never stops the others."""
-    from medseg.inference.batch import find_inputs, segment_studies
+    """Segment studies, each on its own grid; a broken one never stops the others."""
+    from medseg.inference.batch import segment_studies
     from medseg.inference.segmenter import load_segmenter
     from medseg.reports.progress import Display
+    from medseg.study.inputs import find_inputs
 
     inputs = find_inputs(input, root, exclude=output)
     segmenter = load_segmenter(model, device.value)

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from medseg.errors import ManifestError, StudyError, reason
+from medseg.errors import StudyError, reason
 from medseg.inference.segmenter import Segmenter
-from medseg.study.manifest import read_manifest
+from medseg.types import StudyInput
 
 logger = logging.getLogger(__name__)
-
-_NIFTI = re.compile(r"\.nii(\.gz)?$")
 
 
 @dataclass(frozen=True)
@@ -39,45 +36,9 @@ class Outcome:
     seconds: float
 
 
-def find_inputs(source: Path, root: Path | None = None, *, exclude: Path | None = None) -> list[tuple[str, Path]]:
-    """Study ids and image paths of a NIfTI file, a folder of them (searched in depth) or a manifest CSV.
-
-    A file's id is its name without .nii or .nii.gz; in sub-folders the folders are part of it, joined by ``__``.
-
-    Args:
-        source: the file, folder or manifest.
-        root: folder that a manifest's paths are relative to; the manifest's own by default.
-        exclude: folder whose files are no inputs, such as an output folder inside ``source``.
-
-    Raises:
-        ManifestError: nothing there, nothing of use in it, or two files with one id.
-    """
-    if source.suffix == ".csv":
-        return [(s.study_id, s.image) for s in read_manifest(source, root or source.parent, check_files=False)]
-    if source.is_file():
-        return [(_NIFTI.sub("", source.name), source)]
-    if not source.is_dir():
-        raise ManifestError(f"{source}: expected a NIfTI file, a folder or a manifest CSV, and it does not exist")
-    named = (p for p in source.rglob("*.nii*") if _NIFTI.search(p.name) and not p.name.startswith("."))
-    apart = exclude and exclude.resolve() != source.resolve()  # images stay inputs where the output goes beside them
-    outside = (p for p in named if not (exclude and apart and exclude.resolve() in p.resolve().parents))
-    found = sorted(p for p in outside if not p.is_dir())  # a broken link stays: its study fails and says so
-    if not found:
-        raise ManifestError(f"{source}: expected .nii or .nii.gz files in this folder, found none")
-    inputs: dict[str, Path] = {}
-    for path in found:
-        study_id = "__".join(_NIFTI.sub("", str(path.relative_to(source))).split("/"))
-        if study_id in inputs:
-            raise ManifestError(
-                f"{source}: {inputs[study_id].name} and {path.name} would both become {study_id}.nii.gz"
-            )
-        inputs[study_id] = path
-    return list(inputs.items())
-
-
 def segment_studies(
     segmenter: Segmenter,
-    inputs: Sequence[tuple[str, Path]],
+    inputs: Sequence[StudyInput | tuple[str, Path]],
     output: Path,
     *,
     on_done: Callable[[Outcome], None] = lambda outcome: None,
@@ -86,7 +47,7 @@ def segment_studies(
 
     Args:
         segmenter: a loaded model.
-        inputs: (study id, image path) pairs.
+        inputs: what ``find_inputs`` gives, or (study id, image path) pairs.
         output: folder, made if absent.
         on_done: called after each study.
 
@@ -96,8 +57,9 @@ def segment_studies(
     output.mkdir(parents=True, exist_ok=True)
     outcomes = []
     with (output / "segment.jsonl").open("a") as record:
-        for study_id, image in inputs:
-            outcome = _segment_one(segmenter, study_id, image, output / f"{study_id}.nii.gz")
+        for item in inputs:
+            study = item if isinstance(item, StudyInput) else StudyInput(*item)
+            outcome = _segment_one(segmenter, study, output / f"{study.study_id}.nii.gz")
             record.write(json.dumps(asdict(outcome)) + "\n")
             record.flush()
             outcomes.append(outcome)
@@ -105,10 +67,10 @@ def segment_studies(
     return outcomes
 
 
-def _segment_one(segmenter: Segmenter, study_id: str, image: Path, place: Path) -> Outcome:
-    started = time.monotonic()
+def _segment_one(segmenter: Segmenter, study: StudyInput, place: Path) -> Outcome:
+    study_id, started = study.study_id, time.monotonic()
     try:
-        segmenter.segment_file(image, place)
+        segmenter.segment_file(study, place)
     except (StudyError, OSError, MemoryError, RuntimeError) as error:
         # RuntimeError: torch's own out-of-memory and shape errors; the next study may well succeed
         why = reason(study_id, error)

@@ -25,10 +25,11 @@ from medseg.inference.postprocess import keep_largest
 from medseg.inference.result import Segmentation
 from medseg.inference.sliding_window import Windows, predict_logits
 from medseg.networks import build_network
-from medseg.study.nifti import read_image, write_labels
+from medseg.study.inputs import read_input
+from medseg.study.nifti import write_labels
 from medseg.transforms.preprocessing import Preprocessing, preprocess
 from medseg.transforms.restore import restore
-from medseg.types import Grid, ModelSpec, Volume
+from medseg.types import Grid, ModelSpec, StudyInput, Volume
 
 MODEL_FORMAT = 1
 """Version of model.json."""
@@ -84,15 +85,16 @@ class Segmenter:
         i, j, k = voxels_hu.shape
         return self.segment(Volume(voxels_hu, Grid((i, j, k), np.asarray(affine, dtype=float))))
 
-    def segment_file(self, image: Path | str, output: Path | str) -> Path:
-        """Segment a NIfTI file and write the label map with the file's own geometry, whole or not at all.
+    def segment_file(self, image: StudyInput | Path | str, output: Path | str) -> Path:
+        """Segment a file of any format, or a DICOM folder; write the label map on its own grid, whole or not at all.
 
         Raises:
             StudyError: the image cannot be read, the output cannot be written, or both are one file.
         """
-        if os.path.realpath(image) == os.path.realpath(output):  # resolve() raises where links run in a circle
-            raise StudyError(f"{image}: the segmentation would replace its own image; choose another output")
-        volume = read_image(Path(image))
+        study = image if isinstance(image, StudyInput) else StudyInput("", Path(image))
+        if os.path.realpath(study.path) == os.path.realpath(output):  # resolve() raises where links run in a circle
+            raise StudyError(f"{study.path}: the segmentation would replace its own image; choose another output")
+        volume = read_input(study)
         write_labels(Path(output), self.segment(volume), volume)
         return Path(output)
 

@@ -2,7 +2,7 @@
 
 Columns: study_id, subject_id, fold, image, label and, optionally, label_map. Paths are relative to a root folder and
 may not leave it. fold is "0", "1", ... for cross-validation, "test", or empty (not assigned yet). An empty subject_id
-means that the study is its own subject.
+means that the study is its own subject. An image may be the folder of a DICOM series.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 
 from medseg.errors import ManifestError
 from medseg.files import atomic_path
+from medseg.study.dicom_series import is_dicom_folder
 from medseg.types import Study
 
 COLUMNS = ("study_id", "subject_id", "fold", "image", "label")
@@ -56,7 +57,7 @@ def read_manifest(path: Path, root: Path, check_files: bool = True) -> list[Stud
     Args:
         path: the CSV (UTF-8, commas).
         root: folder that image and label are relative to.
-        check_files: whether images and labels must exist.
+        check_files: whether images and labels must exist (a folder must hold DICOM files).
 
     Returns:
         The studies in the file's order, with absolute paths.
@@ -241,6 +242,8 @@ def _path_problem(cell: str, base: Path, check_files: bool) -> str:
     # realpath, for resolve() raises RuntimeError where links run in a circle; reading the study says that it cannot
     if not Path(os.path.realpath(base / cell)).is_relative_to(base):
         return f"{cell!r} leaves the root {base}"
+    if check_files and (base / cell).is_dir():
+        return "" if is_dicom_folder(base / cell) else f"no DICOM file in the folder {cell!r} under {base}"
     if check_files and not (base / cell).is_file():
         return f"no such file {cell!r} under {base}"
     return ""

@@ -7,7 +7,6 @@ A segmentation copies the image's header: shape, affine, qform and sform with th
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from medseg.errors import GeometryError, StudyError
 from medseg.study.geometry import check_affine, require_same_grid
+from medseg.study.hounsfield import AIR_HU, in_hu, require_some_finite, warn_of_air
 from medseg.study.labels import apply_label_map, count_values
 from medseg.study.nifti_bytes import read_header, read_stored, shape3, write_stored
 from medseg.types import Grid, LabelMap, Volume
@@ -34,14 +34,9 @@ __all__ = [
     "write_labels",
 ]
 
-AIR_HU = -1024
-"""HU that NaN and infinite voxels become: the lowest value of the common 12-bit CT range, below air's -1000."""
-
 _LARGEST_NIFTI1_AXIS = 32767
 _FREE_TEXT = {"descrip": b"medseg", "db_name": b"", "aux_file": b"", "data_type": b"", "intent_name": b""}
 """Header fields in which other programs leave free text, patients' names among it, and what we write there."""
-
-logger = logging.getLogger(__name__)
 
 
 def read_grid(path: Path, study_id: str | None = None) -> Grid:
@@ -72,14 +67,7 @@ def read_image(path: Path, study_id: str | None = None) -> Volume:
         GeometryError: the affine is not usable.
     """
     volume, bad = read_image_counted(path, study_id)
-    if bad:
-        logger.warning(
-            "%s: %d of %d voxels were NaN or infinite and became air (%d HU)",
-            f"study {study_id}" if study_id else "an image",
-            bad,
-            volume.voxels.size,
-            AIR_HU,
-        )
+    warn_of_air(bad, volume.voxels.size, study_id)
     return volume
 
 
@@ -88,13 +76,8 @@ def read_image_counted(path: Path, study_id: str | None = None) -> tuple[Volume,
     what = _name(path, study_id)
     header, stored = read_stored(Path(path), what, image=True)
     grid = _grid(header, what)
-    voxels = _in_hu(stored, *_scale(header, what))
-    finite = np.isfinite(voxels)
-    bad = 0 if finite.all() else int(voxels.size - np.count_nonzero(finite))
-    if bad == voxels.size:
-        raise StudyError(f"{what}: expected HU, found {bad} voxels that all are NaN or infinite; export it again")
-    if bad:
-        voxels[~finite] = AIR_HU
+    voxels, bad = in_hu(stored, *_scale(header, what))
+    require_some_finite(bad, voxels.size, what)
     return Volume(voxels, grid, header), bad
 
 
@@ -186,22 +169,6 @@ def _scale(header: Any, what: str) -> tuple[float, float]:
     except HeaderDataError as error:
         raise StudyError(f"{what}: broken scale factors ({error}); repair scl_slope and scl_inter") from error
     return (1.0, 0.0) if slope is None else (slope, inter)
-
-
-def _in_hu(stored: NDArray[Any], slope: float, inter: float) -> NDArray[Any]:
-    """Stored numbers -> HU: int16 where unscaled integers fit, else float32."""
-    if (slope, inter) == (1.0, 0.0):
-        if stored.dtype.kind != "f" and np.can_cast(stored.dtype, np.int16):
-            return stored.astype(np.int16, copy=False)
-        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is counted as such
-            return stored.astype(np.float32, copy=False)
-    # float32 holds 24 bits; 32-bit integers and float64 are scaled before they lose what lies beyond
-    wide = np.float32 if stored.dtype.itemsize <= 2 or stored.dtype == np.float32 else np.float64
-    with np.errstate(over="ignore", invalid="ignore"):
-        scaled: NDArray[Any] = stored.astype(wide)
-        scaled *= slope
-        scaled += inter
-        return scaled.astype(np.float32, copy=False)
 
 
 def _label_file(path: Path, what: str) -> tuple[Any, NDArray[Any]]:

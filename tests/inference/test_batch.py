@@ -1,69 +1,15 @@
-"""Many studies: found wherever they lie, and a broken one stops none of the others."""
+"""Many studies: a broken one stops none of the others."""
 
 import json
 
 import numpy as np
 import pytest
 
-from medseg.errors import ManifestError, StudyError
-from medseg.inference.batch import find_inputs, segment_studies
+from medseg.errors import StudyError
+from medseg.inference.batch import segment_studies
 from medseg.inference.segmenter import Segmenter, load_segmenter
 from medseg.study.nifti import read_image, write_image
 from medseg.types import Grid
-
-
-def touch(folder, *names):
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(b"")
-    return folder
-
-
-@pytest.mark.parametrize(
-    ("name", "study_id"), [("a.nii", "a"), ("b.v2.nii.gz", "b.v2"), ("c.nii.nii.gz", "c.nii"), ("d", "d")]
-)
-def test_file_is_named_without_its_suffix(tmp_path, name, study_id):
-    touch(tmp_path, name)
-    assert find_inputs(tmp_path / name) == [(study_id, tmp_path / name)]
-
-
-def test_folder_is_searched_in_depth_and_only_for_nifti(tmp_path):
-    touch(tmp_path, "b.nii", "a/x.nii.gz", "a/b/x.nii.gz", "a/x.json", "y.niix", "._b.nii", ".part.b.nii.gz")
-    (tmp_path / "z.nii").mkdir()
-    assert find_inputs(tmp_path) == [
-        ("a__b__x", tmp_path / "a/b/x.nii.gz"),
-        ("a__x", tmp_path / "a/x.nii.gz"),
-        ("b", tmp_path / "b.nii"),
-    ]
-
-
-def test_manifest_gives_its_ids_and_missing_images_are_left_to_the_study(tmp_path):
-    touch(tmp_path, "images/1.nii")
-    manifest = tmp_path / "m.csv"
-    manifest.write_text("study_id,subject_id,fold,image,label\ns1,,0,images/1.nii,\ns2,,,images/2.nii,\n")
-    assert find_inputs(manifest) == [("s1", tmp_path / "images/1.nii"), ("s2", tmp_path / "images/2.nii")]
-    assert find_inputs(manifest, tmp_path / "other")[1] == ("s2", tmp_path / "other/images/2.nii")
-
-
-def test_files_of_the_output_folder_are_no_inputs(tmp_path):
-    touch(tmp_path, "a.nii", "out/a.nii.gz", "outer/a.nii.gz")
-    assert [study_id for study_id, _ in find_inputs(tmp_path, exclude=tmp_path / "out")] == ["a", "outer__a"]
-    assert [study_id for study_id, _ in find_inputs(tmp_path, exclude=tmp_path)] == ["a", "out__a", "outer__a"]
-
-
-@pytest.mark.parametrize("names", [("x.nii", "x.nii.gz"), ("a__x.nii", "a/x.nii")])
-def test_two_files_of_one_id_are_refused(tmp_path, names):
-    touch(tmp_path, *names)
-    with pytest.raises(ManifestError, match="would both become"):
-        find_inputs(tmp_path)
-
-
-def test_nothing_to_segment_is_an_error(tmp_path):
-    touch(tmp_path, "notes.txt")
-    with pytest.raises(ManifestError, match="files in this folder, found none"):
-        find_inputs(tmp_path)
-    with pytest.raises(ManifestError, match="does not exist"):
-        find_inputs(tmp_path / "missing")
 
 
 @pytest.fixture

@@ -1,0 +1,168 @@
+"""NRRD and MetaImage files as a volume in HU, read by SimpleITK.
+
+ITK gives positions in LPS+; here they become RAS+. The rules for numbers are those of ``hounsfield``, as for NIfTI.
+"""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from isal import isal_zlib
+from numpy.typing import NDArray
+
+from medseg.errors import StudyError
+from medseg.study.geometry import check_affine
+from medseg.study.hounsfield import in_hu, require_some_finite, warn_of_air
+from medseg.types import Affine, Grid, Volume
+
+SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
+"""What is read here; .nhdr and .mhd name their voxels' file, which is no image of its own."""
+
+_READERS = {".nrrd": "NrrdImageIO", ".nhdr": "NrrdImageIO", ".mha": "MetaImageIO", ".mhd": "MetaImageIO"}
+_LONGEST_HEADER = 1 << 16
+_DENSEST = 1100
+"""Deflate cannot shrink data further than about 1032 to 1; a header that promises more is broken."""
+
+_DAMAGED = "the file is damaged or cut short"
+
+
+def read_itk_image(path: Path, study_id: str = "") -> Volume:
+    """One CT in HU from a .nrrd, .nhdr, .mha or .mhd file.
+
+    NaN and infinite voxels become air, and their number is logged as a warning.
+
+    Args:
+        path: the file, or the header beside the voxels' file.
+        study_id: names the study in messages and in the log.
+
+    Returns:
+        voxels (I, J, K) in the file's order: int16 where the file's integers fit, else float32; no header.
+
+    Raises:
+        StudyError: missing, empty, cut short, damaged, colour or vectors, complex, not one 3D volume, or a voxels' file
+            outside the header's folder.
+        GeometryError: the grid is not usable.
+    """
+    what = f"study {study_id} ({path})" if study_id else str(path)
+    stored, affine = _read(path, what)
+    check_affine(affine, what)
+    voxels, bad = in_hu(stored)
+    require_some_finite(bad, voxels.size, what)
+    warn_of_air(bad, voxels.size, study_id or None)
+    i, j, k = voxels.shape
+    return Volume(voxels, Grid((i, j, k), affine))
+
+
+def data_file(path: Path) -> Path | None:
+    """The file that holds the voxels of a .nhdr or .mhd header; None where they stand in the header's own file.
+
+    Raises:
+        OSError: the header cannot be read.
+    """
+    name = _fields(path)[0].get("elementdatafile" if path.suffix.lower() in (".mha", ".mhd") else "data file", "LOCAL")
+    return None if name.upper() == "LOCAL" else path.parent / name
+
+
+def _read(path: Path, what: str) -> tuple[NDArray[Any], Affine]:
+    import SimpleITK as sitk
+
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO(_READERS[path.suffix.lower()])
+    reader.SetFileName(str(path))
+    try:
+        voxels_file = _voxels_file(path, what)
+        reader.ReadImageInformation()
+        _require_one_volume(reader, sitk, voxels_file, what)
+        _check_stream(path, voxels_file, what)
+        image = reader.Execute()
+    except RuntimeError as error:
+        raise StudyError(f"{what}: {_DAMAGED} ({_last_line(error)}); copy it again") from error
+    except OSError as error:
+        raise StudyError(f"{what}: could not be read ({error.strerror or error})") from error
+    array = sitk.GetArrayFromImage(image)
+    return array.reshape(array.shape[-3:]).T, _affine(image)
+
+
+def _voxels_file(path: Path, what: str) -> Path:
+    """The file to read voxels from, which may not lie outside the header's folder."""
+    if not path.is_file():
+        raise StudyError(f"{what}: expected a file, found a folder" if path.exists() else f"{what}: no such file")
+    if path.stat().st_size == 0:
+        raise StudyError(f"{what}: the file is empty (0 bytes); copy it again")
+    found = data_file(path) or path
+    if not found.resolve().is_relative_to(path.parent.resolve()):
+        raise StudyError(f"{what}: its voxels lie outside its folder; put both files into one folder")
+    if not found.is_file():
+        raise StudyError(f"{what}: its voxels' file {found.name!r} is missing; copy it beside the header")
+    return found
+
+
+def _require_one_volume(reader: Any, sitk: Any, voxels_file: Path, what: str) -> None:
+    """Refuse all but one 3D volume of one real number a voxel, before room is made for it."""
+    pixel = sitk.GetPixelIDValueAsString(reader.GetPixelID())
+    if reader.GetNumberOfComponents() != 1 or "vector" in pixel or "complex" in pixel:
+        raise StudyError(
+            f"{what}: expected one number a voxel, found {reader.GetNumberOfComponents()} ({pixel}); export the "
+            "intensities in HU instead"
+        )
+    shape = reader.GetSize()
+    if len(shape) < 3 or max(shape[3:], default=1) > 1:
+        raise StudyError(
+            f"{what}: expected one 3D volume, found shape {shape}; write the volume you mean to a file of its own"
+        )
+    size = int(pixel.split("-bit")[0]) // 8 if pixel[0].isdigit() else 1
+    promised, held = size * int(np.prod(shape, dtype=np.float64)), voxels_file.stat().st_size
+    if promised > held * _DENSEST:
+        raise StudyError(f"{what}: {_DAMAGED}: its header promises {promised} bytes of voxels, the file has {held}")
+
+
+def _check_stream(path: Path, voxels_file: Path, what: str) -> None:
+    """Inflate a compressed MetaImage once: ITK returns whatever came out of a damaged stream, and says nothing."""
+    fields, end = _fields(path)
+    if path.suffix.lower() not in (".mha", ".mhd") or fields.get("compresseddata", "").lower() not in ("true", "1"):
+        return
+    inflater = isal_zlib.decompressobj()
+    with voxels_file.open("rb") as file:
+        file.seek(end if voxels_file == path else 0)
+        try:
+            while not inflater.eof and (block := inflater.unconsumed_tail or file.read(1 << 20)):
+                inflater.decompress(block, 1 << 24)
+        except (zlib.error, isal_zlib.error) as error:  # type: ignore[misc]  # isal types its error as an instance
+            raise StudyError(f"{what}: {_DAMAGED} ({error}); copy it again") from error
+    if not inflater.eof:
+        raise StudyError(f"{what}: {_DAMAGED} (its stream has no end); copy it again")
+
+
+def _fields(path: Path) -> tuple[dict[str, str], int]:
+    """The text header's keys (in lower case) and values, and where it ends."""
+    with path.open("rb") as file:
+        block = file.read(_LONGEST_HEADER)
+    fields: dict[str, str] = {}
+    end = 0
+    for line in block.splitlines(keepends=True):
+        end += len(line)
+        text = line.decode("latin-1").strip()
+        key, mark, value = text.partition("=" if path.suffix.lower() in (".mha", ".mhd") else ":")
+        if mark:
+            fields[key.strip().lower()] = value.strip()
+        if not text or "elementdatafile" in fields:
+            break
+    return fields, end
+
+
+def _affine(image: Any) -> Affine:
+    dimensions = image.GetDimension()
+    direction = np.array(image.GetDirection()).reshape(dimensions, dimensions)[:3, :3]
+    lps = np.eye(4)
+    lps[:3, :3] = direction * np.array(image.GetSpacing())[:3]
+    lps[:3, 3] = image.GetOrigin()[:3]
+    affine: Affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps
+    return affine
+
+
+def _last_line(error: RuntimeError) -> str:
+    """What ITK says, without the source file, line and object's address in front."""
+    return str(error).strip().splitlines()[-1].split("): ")[-1]
