@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.errors import StudyError
+
 AIR_HU = -1024
 """HU that NaN and infinite voxels become: the lowest value of the common 12-bit CT range, below air's -1000."""
 
