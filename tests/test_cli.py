@@ -382,7 +382,7 @@ class TestSegment:
     ) -> None:
         empty = tmp_path / "empty"
         empty.mkdir()
-        assert "expected .nii or .nii.gz files" in self._segment(medseg, model, empty, tmp_path).err
+        assert "or DICOM files in this folder, found none" in self._segment(medseg, model, empty, tmp_path).err
         assert "expected a model folder" in self._segment(medseg, empty, phantoms / "images", tmp_path).err
         assert self._segment(medseg, model, phantoms / "images", tmp_path, "--device", "gpu").code == 2
         assert not (tmp_path / "out").exists()

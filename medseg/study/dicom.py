@@ -62,9 +62,7 @@ def read_series(folder: Path, series_uid: str = "", study_id: str = "") -> Volum
 
 def _the_series(folder: Path, series_uid: str, what: str) -> list[Header]:
     if not folder.is_dir():
-        raise StudyError(
-            f"{what}: expected a folder of DICOM files, found {'a file' if folder.exists() else 'nothing'}"
-        )
+        raise StudyError(f"{what}: expected a folder of DICOM files, found no folder")
     scan = scan_files(folder.iterdir())
     if scan.broken:
         first, why = next(iter(scan.broken.items()))

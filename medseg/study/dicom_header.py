@@ -19,6 +19,7 @@ from typing import IO
 from medseg.errors import StudyError
 
 _IMPLICIT, _DEFLATED, _BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
+_CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 
 _WANTED = {
     0x00020010: "syntax",
@@ -131,6 +132,8 @@ def read_header(path: Path) -> Header | None:
             if start == 0:
                 return None  # it had no magic word, and turned out to be something else
             raise StudyError(f"its DICOM header is cut short or damaged ({error})") from error
+    if "rows" not in found and _text(found.get("sop_class", b"")) in ("", _CT_IMAGE) and start:
+        raise StudyError("its DICOM header is cut short or damaged (a CT image without pixels)")
     if start == 0 and not (found.get("sop_class") or found.get("modality")):
         return None
     return _header(path, found)
@@ -164,7 +167,7 @@ def _wanted(file: IO[bytes]) -> Iterator[tuple[str, bytes]]:
         syntax = "" if file.read(2).isalpha() else _IMPLICIT
         file.seek(place)
     data = _Encoding(explicit=syntax != _IMPLICIT, order=">" if syntax == _BIG_ENDIAN else "<")
-    while (tag := data.peek(file)) <= _LAST:
+    while not _at_end(file) and (tag := data.peek(file)) <= _LAST:
         value = data.read(file)[1]
         if name := _WANTED.get(tag):
             yield name, value[::-1] if name in _BINARY and data.order == ">" else value
@@ -217,6 +220,14 @@ class _Encoding:
             while self.peek(file) != _ITEM_END:
                 self.read(file, depth)
             file.seek(8, 1)
+
+
+def _at_end(file: IO[bytes]) -> bool:
+    """Whether the file ends right here, rather than before here."""
+    if file.read(1):
+        file.seek(-1, 1)
+        return False
+    return file.tell() == file.seek(0, 2)
 
 
 def _exactly(file: IO[bytes], length: int) -> bytes:
