@@ -24,7 +24,7 @@ __version__ = "0.1.0"
 
 
 def load_segmenter(model: Any, device: str = "auto") -> Segmenter:
-    """Load a model folder as a callable segmenter; see ``inference.segmenter.load_segmenter``."""
-    from medseg.inference.segmenter import load_segmenter as load
+    """Load a model folder as a callable segmenter; see ``inference.model.load_segmenter``."""
+    from medseg.inference.model import load_segmenter as load
 
     return load(model, device)

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from medseg.training.validation import Validator
     from medseg.transforms.preprocessing import Preprocessing
 
+COARSE_MODEL = "locate"
+"""Folder of the coarse model, inside the folder of the model that it finds the organ for."""
+
 _AXES = {"R": 0, "A": 1, "S": 2}
 
 _log = logging.getLogger(__name__)
@@ -135,7 +138,9 @@ def model_spec(config: PipelineConfig) -> ModelSpec:
             "scales": tuple(inference.scales),
             "scale_fusion": inference.scale_fusion,
             "crf": _crf(config),
-            "keep_largest": tuple(inference.keep_largest),
+            "locate": _locate(config),
+            "memory_gib": inference.memory_gib,
+            "postprocess": inference.postprocess.model_dump(),
         },
     )
 
@@ -334,6 +339,14 @@ def _crf(config: PipelineConfig) -> dict[str, Any] | None:
 
     entries = config.inference.crf.model_dump(exclude={"preset"}, exclude_none=True)
     return asdict(replace(PRESETS[config.inference.crf.preset], **{"axes": config.spatial_dims, **entries}))
+
+
+def _locate(config: PipelineConfig) -> dict[str, Any] | None:
+    """The coarse model, if there is one, stands in the model's own folder: see ``run``."""
+    locate = config.inference.locate
+    if locate is None:
+        return None
+    return locate.model_dump(exclude={"model"}) | {"model": COARSE_MODEL if locate.model else None}
 
 
 def _other_map(config: PipelineConfig, name: str) -> LabelMap:

@@ -96,7 +96,7 @@ def segment(
 ) -> None:
     """Segment studies, each on its own grid; a broken one never stops the others."""
     from medseg.inference.batch import segment_studies
-    from medseg.inference.segmenter import load_segmenter
+    from medseg.inference.model import load_segmenter
     from medseg.reports.progress import Display
     from medseg.study.inputs import find_inputs
 

@@ -71,7 +71,7 @@ def run(
     Raises:
         MedsegError: wrong manifest, nothing to resume, no usable study ...; the MLflow run is marked FAILED with it.
     """
-    from medseg.inference.segmenter import pick_device
+    from medseg.inference.model import pick_device
     from medseg.training.distributed import from_main, process_group, world_from_environment
     from medseg.training.signals import interrupt_on_sigterm
 
@@ -229,7 +229,7 @@ def segment_and_score(
     """
     from medseg.evaluation import Evaluation, Failure, score_files
     from medseg.inference.batch import segment_studies
-    from medseg.inference.segmenter import load_segmenter
+    from medseg.inference.model import load_segmenter
 
     segmenter = load_segmenter(folder.model, device)
     inputs = [(s.study_id, s.image) for s in studies]
@@ -299,10 +299,13 @@ def _warn_of_patch(config: PipelineConfig, network: torch.nn.Module, display: Di
 
 
 def _keep_model(config: PipelineConfig, folder: RunFolder, network: torch.nn.Module, state: TrainingState) -> None:
-    from medseg.inference.segmenter import save_model
+    from medseg.inference.model import copy_model, save_model
     from medseg.training.checkpoint import load_checkpoint
 
     if config.training.keep == "best" and state.best_score is not None:
         tensors, _ = load_checkpoint(folder.checkpoints / "best.ckpt")
         network.load_state_dict(tensors["network"])
+    locate = config.inference.locate
+    if locate is not None and locate.model is not None:
+        copy_model(locate.model, folder.model / build.COARSE_MODEL)
     save_model(folder.model, network, build.model_spec(config))

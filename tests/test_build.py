@@ -81,7 +81,9 @@ class TestModelSpec:
                 "inference.flip_axes=[R, S]",
                 "inference.scales=[0.75, 1]",
                 "inference.scale_fusion=max",
-                "inference.keep_largest=[liver]",
+                "inference.postprocess.keep_largest=[liver]",
+                "inference.postprocess.inside={tumour: {of: [liver]}}",
+                "inference.postprocess.thresholds={tumour: 0.3}",
             )
         )
         assert spec.inference == {
@@ -93,7 +95,13 @@ class TestModelSpec:
             "scales": (0.75, 1.0),
             "scale_fusion": "max",
             "crf": None,
-            "keep_largest": ("liver",),
+            "postprocess": {
+                "thresholds": {"tumour": 0.3},
+                "inside": {"tumour": {"of": ["liver"], "margin_mm": 0.0}},
+                "keep_largest": ["liver"],
+                "fill_holes": [],
+                "minimum_ml": {},
+            },
         }
 
     def test_crf_arrives_with_all_its_numbers(self, tiny_config: Config) -> None:
@@ -204,7 +212,7 @@ class TestEncoderWeights:
     def test_pipeline_trains_from_them_and_its_model_needs_no_file(
         self, tiny_config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture, inflation: str
     ) -> None:
-        from medseg.inference.segmenter import load_segmenter
+        from medseg.inference.model import load_segmenter
         from medseg.run import run
 
         path = self._file(tmp_path)

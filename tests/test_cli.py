@@ -327,7 +327,7 @@ class TestEvaluate:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder with an untrained network for patches of 16 voxels."""
-    from medseg.inference.segmenter import save_model
+    from medseg.inference.model import save_model
     from medseg.networks import build_network
     from medseg.types import ModelSpec
 

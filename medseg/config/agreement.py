@@ -90,12 +90,20 @@ def _uses_of_classes(pipeline: Mapping[str, Any]) -> Iterator[tuple[str, list[st
     yield "data.class_shares", list(_section(data, "class_shares")), ()
     for name in _section(data, "label_maps"):
         yield f"data.label_maps.{name}", list(_section(_section(data, "label_maps"), name)), NOT_CLASSES
-    keep = _section(pipeline, "inference").get("keep_largest")
-    yield "inference.keep_largest", [n for n in keep if isinstance(n, str)] if isinstance(keep, list) else [], ()
+    after = _section(_section(pipeline, "inference"), "postprocess")
+    for key in ("thresholds", "inside", "keep_largest", "fill_holes", "minimum_ml"):
+        yield f"inference.postprocess.{key}", _texts(after.get(key)), ()
+    for name in (inside := _section(after, "inside")):
+        yield f"inference.postprocess.inside.{name}.of", _texts(_section(inside, name).get("of")), ()
     loss = _section(pipeline, "training").get("loss")
     for index, term in enumerate(loss if isinstance(loss, list) else []):
         weights = _section(term, "class_weights") if isinstance(term, dict) else {}
         yield f"training.loss.{index}.class_weights", list(weights), ("background",)
+
+
+def _texts(found: Any) -> list[str]:
+    """The names in a list, or the keys of a mapping."""
+    return [name for name in found if isinstance(name, str)] if isinstance(found, list | dict) else []
 
 
 def _section(mapping: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from medseg.config.agreement import disagreements
 from medseg.config.augmentation import AugmentationConfig
 from medseg.config.labels import parse_labels as parse_labels
+from medseg.config.postprocess import PostprocessConfig
 from medseg.config.section import (
     Fraction,
     LabelValues,
@@ -238,6 +239,28 @@ class CRFConfig(Section):
     """2: every axial slice by itself; 3: the whole volume; null follows the network: 3 in mode patch, else 2."""
 
 
+class LocateConfig(Section):
+    """Coarse to fine: a quick pass finds the organ, and the full pass runs in its box alone.
+
+    Where nothing or too much is found the whole body is segmented, and it is said. Validation during training always
+    sees the whole body.
+    """
+
+    model: Path | None = None
+    """A run folder or model folder trained for the coarse pass, which becomes a part of this model; null runs this
+    network on the coarser grid."""
+    spacing_mm: Positive = 5.0
+    """Of the coarse pass where `model` is null; a model has its own."""
+    classes: list[str] = []
+    """Classes of the coarse model that are looked for; [] takes them all."""
+    margin_mm: NotNegative = 20.0
+    """Added to the box on each side."""
+    minimum_ml: NotNegative = 5.0
+    """Smaller pieces are no organ."""
+    largest_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.7
+    """Of the body's box; a box beyond it saves nothing."""
+
+
 class InferenceConfig(Section):
     """Sliding window and what follows it."""
 
@@ -257,8 +280,13 @@ class InferenceConfig(Section):
     """What becomes of the logits of several scales; max is DeepLab v2's."""
     crf: CRFConfig | None = None
     """Fully connected CRF; null is off, {} takes DeepLab v1's numbers."""
-    keep_largest: list[str] = []
-    """Classes of which only the largest 26-connected component is kept."""
+    locate: LocateConfig | None = None
+    """Find the organ first; null segments the whole body."""
+    memory_gib: Positive | None = None
+    """The whole process's memory at most while a study is segmented: smaller batches and sums of half the size keep it,
+    and a study that cannot be segmented within it is refused beforehand. null sets no limit."""
+    postprocess: PostprocessConfig = PostprocessConfig()
+    """Cleaning the label map; nothing by default."""
 
 
 class EvaluationConfig(Section):

@@ -1,84 +1,171 @@
-"""One study in, one segmentation out: a model folder (weights.safetensors + model.json) as a callable.
-
-segmenter = load_segmenter("runs/liver_ct/2026.../model")
-segmenter.segment_file("study.nii.gz", "segmentation.nii.gz")
-"""
+"""One study in, one segmentation out: a trained network as a callable."""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-from dataclasses import asdict, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
-from medseg.errors import CheckpointError, ConfigError, StudyError
-from medseg.files import atomic_path
+from medseg.errors import ConfigError, StudyError
+from medseg.inference.backends import run_with
 from medseg.inference.crf import CRFSettings, mean_field
-from medseg.inference.postprocess import keep_largest
+from medseg.inference.locate import Locate, organ_box
+from medseg.inference.memory import bytes_of, plan
+from medseg.inference.postprocess import by_name, postprocess
+from medseg.inference.predictor import Network, Predictor, entropy
 from medseg.inference.result import Segmentation
-from medseg.inference.sliding_window import Windows, predict_logits
-from medseg.networks import build_network
+from medseg.inference.sliding_window import BLANK_LOGIT, predict_slices
+from medseg.inference.windows import Windows
 from medseg.study.inputs import read_input
 from medseg.study.nifti import write_labels
-from medseg.transforms.preprocessing import Preprocessing, preprocess
-from medseg.transforms.restore import restore
+from medseg.transforms.preprocessing import Crop, Preprocessed, Preprocessing, preprocess
+from medseg.transforms.restore import Restorer, decide
 from medseg.types import Grid, ModelSpec, StudyInput, Volume
-
-MODEL_FORMAT = 1
-"""Version of model.json."""
 
 logger = logging.getLogger(__name__)
 
 
-class Segmenter:
-    """A trained network with everything needed to use it as it was trained.
+@dataclass(frozen=True)
+class Wanted:
+    """What is made beside the label map.
 
-    Args:
-        network: built and loaded; moved to ``device`` and set to eval.
-        spec: what model.json says.
-        device: where it runs.
+    Attributes:
+        probabilities: names of the classes whose probabilities are kept.
+        uncertainty: entropy of the probabilities, or how far the networks of an ensemble disagree (the entropy of their
+            mean beyond the mean of their entropies); both in [0, 1], of the largest possible entropy.
     """
 
-    def __init__(self, network: nn.Module, spec: ModelSpec, device: str | torch.device = "cpu") -> None:
-        self.network = network.to(device).eval()
+    probabilities: tuple[str, ...] = ()
+    uncertainty: Literal["none", "entropy", "disagreement"] = "none"
+
+
+class Segmenter:
+    """A trained network, or an ensemble of them, with everything needed to use it as it was trained.
+
+    Args:
+        network: built and loaded; moved to ``device`` and set to eval. Several are an ensemble: their probabilities are
+            averaged window by window.
+        spec: what model.json says; of an ensemble the first one's.
+        device: where it runs.
+        wanted: what is made beside the label map.
+        coarse: finds the organ first, as ``inference.locate`` says; None segments the whole body.
+
+    Raises:
+        ConfigError: a class that the model does not have, or disagreement asked of one network.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module | Sequence[nn.Module],
+        spec: ModelSpec,
+        device: str | torch.device = "cpu",
+        *,
+        wanted: Wanted = Wanted(),  # frozen
+        coarse: Segmenter | None = None,
+    ) -> None:
+        networks = [network] if isinstance(network, nn.Module) else list(network)
+        self.networks = tuple(n.to(device).eval() for n in networks)
+        self._runners: tuple[Network, ...] = self.networks
+        self.device = torch.device(device)
         self.spec = spec
+        self.coarse = coarse
         self.preprocessing = Preprocessing(**{k: _tuple(v) for k, v in spec.preprocessing.items()})
         settings = dict(spec.inference)
-        self.keep_largest = tuple(spec.class_names.index(n) + 1 for n in settings.pop("keep_largest", ()))
+        # a model older than the section has keep_largest beside the windows; thresholds belong to the arg-max
+        steps = {"keep_largest": settings.pop("keep_largest", ()), **settings.pop("postprocess", {})}
+        thresholds = steps.pop("thresholds", None) or {}
+        self.postprocessing = by_name(steps, spec.class_names)
+        self.thresholds = tuple((self._index(name), float(least)) for name, least in thresholds.items())
         crf = settings.pop("crf", None)  # absent from models older than the key
         self.crf = None if crf is None else CRFSettings(**crf)
+        locate = settings.pop("locate", None)
+        self.locate = None if locate is None else Locate(**{k: _tuple(v) for k, v in locate.items()})
+        self.memory_gib: float | None = settings.pop("memory_gib", None)
         self.windows = Windows(
             mode=spec.mode, slab_neighbours=spec.slab_neighbours, **{k: _tuple(v) for k, v in settings.items()}
         )
+        if self.crf is not None and len(self.networks) > 1:
+            raise ConfigError("the CRF works on one network's logits; an ensemble cannot have it")
+        self._window_bytes: int | None = None
+        self.want(wanted)
 
-    def segment_volume(self, image: Volume) -> Segmentation:
-        """``segment``, with all else that the settings ask for beside the label map."""
-        return Segmentation(self.segment(image), self.spec.class_names)
+    def want(self, wanted: Wanted) -> None:
+        """Choose what is made beside the label map.
 
-    def segment(self, image: Volume) -> NDArray[np.uint8]:
-        """Segment one CT in memory.
+        Raises:
+            ConfigError: a class that the model does not have, or disagreement asked of one network.
+        """
+        for name in wanted.probabilities:
+            self._index(name)
+        if wanted.uncertainty == "disagreement" and len(self.networks) < 2:
+            raise ConfigError("uncertainty: disagreement takes an ensemble of two models or more; use entropy")
+        self.wanted = wanted
+
+    def run_with(self, backend: str) -> None:
+        """Run the networks with another runtime: see ``backends``. Only torch knows CUDA and test-time scales.
+
+        Raises:
+            CheckpointError: an unknown runtime, or one that is not installed.
+        """
+        if backend != "torch" and (self.device.type != "cpu" or self.windows.scales != (1.0,)):
+            logger.warning("backend %s: works on the CPU at scale 1; running with torch", backend)
+            return
+        window = self.windows.size[: self.spec.spatial_dims]
+        self._runners = tuple(run_with(backend, n, self.spec.in_channels, window) for n in self.networks)
+
+    @property
+    def network(self) -> nn.Module:
+        """The network; of an ensemble the first."""
+        return self.networks[0]
+
+    def segment(
+        self, image: Volume | Path | str | NDArray[Any], affine: NDArray[Any] | None = None
+    ) -> NDArray[np.uint8]:
+        """Segment one CT.
 
         Args:
-            image: voxels in HU and their grid.
+            image: a volume, the path of a NIfTI file, or an (I, J, K) array in HU.
+            affine: of an array: (4, 4), voxel -> RAS+ millimetres.
 
         Returns:
             (I, J, K) uint8 class indices on the image's own grid; 0 is background, c is ``spec.class_names[c - 1]``.
+
+        Raises:
+            StudyError: the file cannot be read, or an array comes without an affine.
         """
-        study = preprocess(image, self.preprocessing)
-        logits = predict_logits(self.network, study.image, self.windows, self.spec.num_classes)
-        if self.crf is not None:
-            device = next((p.device for p in self.network.parameters()), logits.device)
-            spacing_mm = study.grid.spacing_mm
-            logits = mean_field(logits.to(device), study.image.to(device), spacing_mm, self.crf).cpu()
-        classes = restore(logits, study)
-        return keep_largest(classes, self.keep_largest) if self.keep_largest else classes
+        if isinstance(image, np.ndarray):
+            if affine is None:
+                raise StudyError("an array of voxels: expected its affine too (4 x 4, voxel to RAS+ millimetres)")
+            return self.segment_array(image, affine)
+        volume = image if isinstance(image, Volume) else read_input(StudyInput("", Path(image)))
+        return self.segment_volume(volume).classes
+
+    def segment_volume(self, image: Volume) -> Segmentation:
+        """``segment``, with all else that was asked for beside the label map.
+
+        Raises:
+            StudyError: it does not fit the memory it may take.
+        """
+        box, *notes = self._box(image)
+        study = preprocess(image, self.preprocessing, box)
+        extras = len(self.wanted.probabilities) + (self.wanted.uncertainty != "none")
+        restorer = Restorer(study, self.thresholds, extras)
+        for scores in self._slices(study, restorer):
+            restorer.add(*self._finished(scores))
+        classes = (
+            postprocess(restorer.classes, image.grid, self.postprocessing) if self.postprocessing else restorer.classes
+        )
+        probabilities = dict(zip(self.wanted.probabilities, restorer.extras, strict=False))
+        uncertainty = restorer.extras[-1] if self.wanted.uncertainty != "none" else None
+        return Segmentation(classes, self.spec.class_names, probabilities, uncertainty, tuple(notes))
 
     def segment_array(self, voxels_hu: NDArray[Any], affine: NDArray[np.float64]) -> NDArray[np.uint8]:
         """Segment an (I, J, K) array in HU with its (4, 4) voxel -> RAS+ millimetre affine."""
@@ -98,107 +185,86 @@ class Segmenter:
         write_labels(Path(output), self.segment(volume), volume)
         return Path(output)
 
+    def network_classes(self, image: Volume) -> tuple[NDArray[np.uint8], Preprocessed]:
+        """Class indices (i, j, k) on the network grid, neither restored nor post-processed, and that grid."""
+        study = preprocess(image, self.preprocessing)
+        slices = [decide(self._finished(scores)[0].movedim(1, 0), self.thresholds) for scores in self._slices(study)]
+        return torch.cat(slices).permute(1, 2, 0).cpu().numpy(), study
 
-def save_model(folder: Path, network: nn.Module, spec: ModelSpec) -> None:
-    """Write weights.safetensors and model.json: all that ``load_segmenter`` needs.
+    def _slices(self, study: Preprocessed, restorer: Restorer | None = None) -> Iterator[Tensor]:
+        """Scores of the study's slices, in order, as they become complete."""
+        predictor, windows, dtype = self._predictor(), self.windows, torch.float32
+        if self.memory_gib is not None and restorer is not None:
+            windows, dtype = self._within_budget(predictor, study, restorer)
+        slices = predict_slices(predictor, study.image, windows, self._blank(), dtype)
+        if self.crf is None:
+            yield from slices
+            return
+        logits = torch.cat(list(slices)).permute(1, 2, 3, 0)
+        image = study.image.to(logits.device)
+        yield mean_field(logits, image, study.grid.spacing_mm, self.crf).permute(3, 0, 1, 2)
 
-    Raises:
-        OSError: the folder cannot be written; what stood there before stays whole.
-    """
-    from safetensors.torch import save_file
+    def _finished(self, scores: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Of (n, S, I, J) scores those that decide, (n, C, I, J), and the further maps, (n, E, I, J)."""
+        classes = self.spec.num_classes
+        decisive, spread = scores[:, :classes], scores[:, classes:]
+        extras = []
+        if self._wants_probabilities:
+            probabilities = decisive if len(self.networks) > 1 else decisive.softmax(dim=1)
+            decisive = probabilities if self.thresholds else decisive
+            extras += [probabilities[:, self._index(name)][:, None] for name in self.wanted.probabilities]
+            if self.wanted.uncertainty != "none":
+                extras.append(entropy(probabilities))
+            if self.wanted.uncertainty == "disagreement":
+                extras[-1] = (extras[-1] - spread).clamp_min(0.0)
+        return decisive, torch.cat(extras, dim=1) if extras else None
 
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
-    with atomic_path(folder / "weights.safetensors") as path:
-        save_file(weights, path)
-    with atomic_path(folder / "model.json") as path:
-        path.write_text(json.dumps({"format": MODEL_FORMAT, **asdict(spec)}, indent=2) + "\n")
+    def _predictor(self) -> Predictor:
+        ensemble = len(self.networks) > 1
+        spread = self.wanted.uncertainty == "disagreement"
+        return Predictor(self._runners, self.windows, self.device, probabilities=ensemble, spread=spread)
 
+    def _blank(self) -> Tensor:
+        others = self.spec.num_classes - 1
+        if len(self.networks) == 1:
+            return torch.tensor([BLANK_LOGIT] + [-BLANK_LOGIT] * others)
+        return torch.tensor([1.0] + [0.0] * (others + (self.wanted.uncertainty == "disagreement")))
 
-def load_segmenter(model: Path | str, device: str | torch.device = "auto") -> Segmenter:
-    """Load a model folder; no code of the folder is ever run.
-
-    Args:
-        model: a folder with weights.safetensors and model.json, or the run folder that holds it as model/.
-        device: auto (CUDA where there is one), cpu or cuda.
-
-    Raises:
-        CheckpointError: a file is missing, broken, newer than this medseg, or does not fit the network it names.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    folder = Path(model)
-    if (folder / "model" / "model.json").is_file():
-        folder = folder / "model"
-    for name in ("model.json", "weights.safetensors"):
-        if not (folder / name).is_file():
-            raise CheckpointError(
-                f"{folder}: expected a model folder with model.json and weights.safetensors; no {name}"
-            )
-    spec = _read_spec(folder / "model.json")
-    try:
-        network = build_network(spec.network, spec.spatial_dims, spec.in_channels, spec.num_classes, **spec.options)
-        segmenter = Segmenter(network, spec)
-    except (ConfigError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{folder / 'model.json'}: not usable by this medseg ({error})") from error
-    try:
-        weights = load_file(folder / "weights.safetensors")
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{folder / 'weights.safetensors'}: not a whole safetensors file ({error})") from error
-    load_weights(network, weights, f"{folder / 'weights.safetensors'}", spec.network)
-    network.to(pick_device(device) if isinstance(device, str) else device)
-    return segmenter
-
-
-def load_weights(network: nn.Module, weights: dict[str, torch.Tensor], what: str, name: str) -> None:
-    """Load a state dict that must fit exactly.
-
-    Raises:
-        CheckpointError: says how many tensors are missing, unexpected or of another shape, and names the first.
-    """
-    own = network.state_dict()
-    missing = sorted(own.keys() - weights.keys())
-    unexpected = sorted(weights.keys() - own.keys())
-    shapes = [k for k in own.keys() & weights.keys() if own[k].shape != weights[k].shape]
-    if missing or unexpected or shapes:
-        first = (missing or unexpected or sorted(shapes))[0]
-        raise CheckpointError(
-            f"{what} does not fit the network {name!r}: {len(missing)} tensors missing, {len(unexpected)} unexpected, "
-            f"{len(shapes)} of another shape (first: {first}). It belongs to another network or other options; "
-            "use the pipeline it was trained with"
+    def _within_budget(
+        self, predictor: Predictor, study: Preprocessed, restorer: Restorer
+    ) -> tuple[Windows, torch.dtype]:
+        assert self.memory_gib is not None
+        if self._window_bytes is None:
+            one = torch.zeros((1, self.spec.in_channels, *self.windows.size[: self.spec.spatial_dims]))
+            self._window_bytes = bytes_of(lambda: predictor(one, 1))
+        chosen = plan(
+            self.memory_gib,
+            batch_size=self.windows.batch_size,
+            window_bytes=self._window_bytes,
+            plane=[max(n, w) for n, w in zip(study.grid.shape[:2], self.windows.size[:2], strict=True)],
+            depth=self.windows.size[2],
+            num_scores=len(self._blank()),
+            native_bytes=sum(a.nbytes for a in (restorer.classes, *restorer.extras)),
         )
-    network.load_state_dict(weights)
+        return replace(self.windows, batch_size=chosen.batch_size), chosen.dtype
 
+    def _box(self, image: Volume) -> tuple[Crop | None, *tuple[str, ...]]:
+        if self.coarse is None or self.locate is None:
+            return (None,)
+        names = self.locate.classes or self.coarse.spec.class_names
+        wanted = [self.coarse.spec.class_names.index(name) + 1 for name in names]
+        box, note = organ_box(*self.coarse.network_classes(image), wanted, self.locate)
+        logger.info("%s", note)
+        return box, note
 
-def pick_device(device: str, index: int | None = None) -> torch.device:
-    """``auto`` is CUDA where there is one; ``index`` tells the cards of one machine apart.
+    @property
+    def _wants_probabilities(self) -> bool:
+        return bool(self.thresholds or self.wanted.probabilities or self.wanted.uncertainty != "none")
 
-    Raises:
-        CheckpointError: CUDA is asked for and is not there.
-    """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise CheckpointError("device: expected a CUDA device, found none; use auto or cpu")
-    return torch.device("cuda", index) if device == "cuda" and index is not None else torch.device(device)
-
-
-def _read_spec(path: Path) -> ModelSpec:
-    try:
-        entries = json.loads(path.read_text())
-        version = entries.pop("format")
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"{path}: not a model description ({error!r})") from error
-    if version != MODEL_FORMAT:
-        raise CheckpointError(f"{path}: format {version}, and this medseg reads format {MODEL_FORMAT}; use its version")
-    known = {f.name for f in fields(ModelSpec)}
-    if entries.keys() != known:
-        raise CheckpointError(f"{path}: expected the keys {sorted(known)}, found {sorted(entries)}")
-    if not isinstance(entries["class_names"], list):
-        raise CheckpointError(f"{path}: class_names: expected a list, found {entries['class_names']!r}")
-    entries["class_names"] = tuple(entries["class_names"])
-    return ModelSpec(**entries)
+    def _index(self, name: str) -> int:
+        if name not in self.spec.class_names:
+            raise ConfigError(f"the model has the classes {', '.join(self.spec.class_names)}, and no {name!r}")
+        return self.spec.class_names.index(name) + 1
 
 
 def _tuple(value: Any) -> Any:

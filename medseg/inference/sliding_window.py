@@ -1,132 +1,120 @@
 """Sliding-window inference on the network grid, for slices, slabs and patches alike.
 
 Every mode is the same walk: a window of (i, j, k) voxels, k being 1 for slices and slabs; neighbouring slices of a slab
-are gathered as channels when the window is cut. Logits are blended with Gaussian (or constant) weights. A window may be
-seen several times, mirrored and at other scales (test-time augmentation).
+are gathered as channels when the window is cut. Scores are blended with Gaussian (or constant) weights.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+import logging
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from medseg.networks.upsampling import resize
-from medseg.types import Mode, Shape3
+from medseg.errors import StudyError
+from medseg.inference.predictor import Network, Predictor
+from medseg.inference.slab import Slab
+from medseg.inference.windows import Windows, window_starts, window_weights
+
+logger = logging.getLogger(__name__)
+
+BLANK_LOGIT = 10.0
+"""Of the background where no window was run, and less that of the other classes."""
 
 
-@dataclass(frozen=True)
-class Windows:
-    """How a study is covered.
+Predict = Callable[[Tensor, int], Tensor]
+"""(B, C, i, j[, k]) windows of the image, and how many go through a network at once -> (B, S, i, j[, k]) float32."""
 
-    Attributes:
-        size: voxels of a window along I, J, K; K is 1 in modes slice and slab.
-        mode: slice, slab or patch.
-        slab_neighbours: slices on each side of the centre that become channels.
-        overlap: share of a window that its neighbour covers too, in [0, 1).
-        blending: weights of overlapping windows.
-        batch_size: windows a forward pass.
-        flip_axes: average over all combinations of mirroring along these axes (0, 1, 2).
-        scales: factors by which the network sees each window resized, along all its axes (a slab's channels are none);
-            flips come at every scale, and ``len(scales)`` times as many forward passes.
-        scale_fusion: mean of the logits over the scales, or their maximum, class by class (DeepLab v2).
 
-    Raises:
-        ValueError: a value outside its range.
+def predict_logits(network: Network, image: Tensor, windows: Windows, num_classes: int) -> Tensor:
+    """A whole study's logits at once: for what needs all of them, such as the CRF; see ``predict_slices``.
+
+    Returns:
+        (num_classes, I, J, K) float32 on the device that ``network`` answers on.
     """
-
-    size: Shape3
-    mode: Mode = "patch"
-    slab_neighbours: int = 0
-    overlap: float = 0.5
-    blending: Literal["gaussian", "constant"] = "gaussian"
-    batch_size: int = 4
-    flip_axes: tuple[int, ...] = ()
-    scales: tuple[float, ...] = (1.0,)
-    scale_fusion: Literal["mean", "max"] = "mean"
-
-    def __post_init__(self) -> None:
-        if len(self.size) != 3 or min(self.size) < 1 or (self.mode != "patch" and self.size[2] != 1):
-            raise ValueError(f"size: expected three whole numbers above 0, the last 1 but in mode patch: {self.size}")
-        if not 0.0 <= self.overlap < 1.0 or self.batch_size < 1:
-            raise ValueError(f"expected 0 <= overlap < 1 and batch_size >= 1: {self.overlap}, {self.batch_size}")
-        if self.mode not in ("slice", "slab", "patch") or self.blending not in ("gaussian", "constant"):
-            raise ValueError(f"expected a mode and a blending of those known: {self.mode}, {self.blending}")
-        if not set(self.flip_axes) <= {0, 1, 2}:
-            raise ValueError(f"flip_axes: expected some of 0, 1, 2: {self.flip_axes}")
-        if not self.scales or not min(self.scales) > 0 or self.scale_fusion not in ("mean", "max"):
-            raise ValueError(f"expected scales above 0 and a fusion mean or max: {self.scales}, {self.scale_fusion}")
+    blank = torch.tensor([BLANK_LOGIT] + [-BLANK_LOGIT] * (num_classes - 1))
+    slices = list(predict_slices(Predictor([network], windows), image, windows, blank))
+    return torch.cat(slices).permute(1, 2, 3, 0)
 
 
 @torch.inference_mode()
-def predict_logits(network: nn.Module, image: Tensor, windows: Windows, num_classes: int) -> Tensor:
-    """Run ``network`` over a whole study.
+def predict_slices(
+    predict: Predict, image: Tensor, windows: Windows, blank: Tensor, dtype: torch.dtype = torch.float32
+) -> Iterator[Tensor]:
+    """Walk over a study from its first slice to its last, and give the slices away as soon as they are complete.
+
+    Only the slices that a layer of windows covers are held: memory does not grow with the length of the study. A window
+    in which nothing exceeds the lower end of the intensity range shows no body, and is not run.
 
     Args:
-        network: (B, C, i, j[, k]) float32 -> logits (B, num_classes, i, j[, k]); in eval mode, on its device.
+        predict: scores of a batch of windows; see ``Predict``.
         image: (I, J, K) float32 on the network grid, on the CPU.
         windows: how the study is covered; an axis shorter than the window is padded with air on both sides.
-        num_classes: channels of the result.
+        blank: (S,) the scores of voxels that no window covers.
+        dtype: of the sums of weighted scores, float32 or float16.
 
-    Returns:
-        (num_classes, I, J, K) float32 logits on the CPU.
+    Yields:
+        (n, S, I, J) float32 scores of the next n slices, on the device that ``predict`` answers on.
+
+    Raises:
+        StudyError: a single window does not fit the GPU's memory.
     """
-    device = next((p.device for p in network.parameters()), torch.device("cpu"))
     padding = [max(0, w - n) for w, n in zip(windows.size, image.shape, strict=True)]
     before = [p // 2 for p in padding]
     padded = F.pad(image, _pad_argument(before, padding))
-    logits = torch.zeros((num_classes, *padded.shape))
-    weights = torch.zeros(tuple(padded.shape))
-    importance = window_weights(windows.size, windows.blending)
-    starts = list(itertools.product(*window_starts(tuple(padded.shape), windows)))
-    for group in _groups(starts, windows.batch_size):
-        batch = torch.stack([_cut(padded, start, windows) for start in group]).to(device)
-        out = _at_scales(network, batch, windows).cpu()
-        if windows.mode != "patch":
-            out = out[..., None]
-        for start, window in zip(group, out, strict=True):
-            place = tuple(slice(a, a + n) for a, n in zip(start, windows.size, strict=True))
-            logits[(slice(None), *place)] += window * importance
-            weights[place] += importance
-    logits /= weights
-    inside = tuple(slice(b, b + n) for b, n in zip(before, image.shape, strict=True))
-    return logits[(slice(None), *inside)]
+    rows, columns, layers = window_starts(tuple(padded.shape), windows)
+    crop = tuple(slice(b, b + n) for b, n in zip(before[:2], image.shape[:2], strict=True))
+    seen = range(before[2], before[2] + image.shape[2])
+    # slices are gathered until they fill a batch; layers of patches are deep as they are
+    together = 1 if windows.mode == "patch" else -(-windows.batch_size // (len(rows) * len(columns)))
+    depth = layers[:together][-1] - layers[0] + windows.size[2]
+    slab = Slab(padded.shape[:2], depth, window_weights(windows.size, windows.blending), blank, dtype)
+    forward = _Forward(predict, padded, windows, slab)
+    for first in range(0, len(layers), together):
+        group = layers[first : first + together]
+        yield from _inside(slab.release(group[0]), crop, seen)
+        forward.run([start for start in itertools.product(rows, columns, group) if _cut(padded, start, windows).any()])
+    yield from _inside(slab.release(padded.shape[2]), crop, seen)
 
 
-def window_starts(shape: Sequence[int], windows: Windows) -> list[list[int]]:
-    """First voxel of every window along each axis: evenly spread from edge to edge, sharing at least ``overlap``.
+class _Forward:
+    """Runs windows in batches; when the GPU's memory is full it goes on with less, from the window at hand."""
 
-    The grid of windows is the product of the three lists; the last window ends on the last voxel.
-    """
-    starts = []
-    for axis, (length, size) in enumerate(zip(shape, windows.size, strict=True)):
-        if windows.mode != "patch" and axis == 2:
-            starts.append(list(range(length)))
-            continue
-        step = max(1, int(size * (1.0 - windows.overlap) + 1e-6))  # 10 * (1 - 0.8) is 1.9999999999999996
-        count = -(-(length - size) // step) + 1
-        last = length - size
-        starts.append([round(i * last / (count - 1)) for i in range(count)] if count > 1 else [0])
-    return starts
+    def __init__(self, predict: Predict, image: Tensor, windows: Windows, slab: Slab) -> None:
+        self.predict, self.image, self.windows, self.slab = predict, image, windows, slab
+        self.batch_size = windows.batch_size
 
+    def run(self, starts: Sequence[tuple[int, ...]]) -> None:
+        """Add the scores of these windows to the slab."""
+        done = 0
+        while done < len(starts):
+            group = starts[done : done + self.batch_size]
+            try:
+                batch = torch.stack([_cut(self.image, start, self.windows) for start in group])
+                scores = self.predict(batch, self.batch_size)
+                for start, window in zip(group, scores, strict=True):
+                    self.slab.add(window if self.windows.mode == "patch" else window[..., None], start)
+                    done += 1
+            except torch.OutOfMemoryError as error:
+                self._retreat(error)
 
-def window_weights(size: Sequence[int], blending: Literal["gaussian", "constant"]) -> Tensor:
-    """Weights (i, j, k) of a window: 1 at its centre; Gaussian of sigma size / 8 as in nnU-Net and MONAI, or constant.
-
-    Never below a thousandth, so that the division is safe where only a corner covers a voxel.
-    """
-    weights = torch.ones(tuple(size))
-    if blending == "gaussian":
-        for axis, n in enumerate(size):
-            offset = torch.arange(n, dtype=torch.float32) - (n - 1) / 2.0
-            bell = torch.exp(-0.5 * (offset / (n / 8.0)) ** 2)
-            weights = weights * bell.reshape([-1 if a == axis else 1 for a in range(len(size))])
-    return weights.clamp_min(1e-3)
+    def _retreat(self, error: Exception) -> None:
+        torch.cuda.empty_cache()
+        if self.batch_size > 1:
+            self.batch_size //= 2
+            logger.warning("GPU memory is full: going on with %d windows a pass", self.batch_size)
+        elif not self.slab.on_cpu:
+            self.slab.move_to_cpu()
+            logger.warning("GPU memory is full: going on with the scores in the computer's memory")
+        else:
+            size = "x".join(map(str, self.windows.size))
+            raise StudyError(
+                f"one window of {size} voxels does not fit the GPU's memory; free it, take device cpu, or a smaller "
+                "inference.window_size"
+            ) from error
 
 
 def _pad_argument(before: Sequence[int], padding: Sequence[int]) -> list[int]:
@@ -134,9 +122,12 @@ def _pad_argument(before: Sequence[int], padding: Sequence[int]) -> list[int]:
     return [n for pair in reversed(pairs) for n in pair]
 
 
-def _groups(starts: Sequence[tuple[int, ...]], size: int) -> Iterator[Sequence[tuple[int, ...]]]:
-    for first in range(0, len(starts), size):
-        yield starts[first : first + size]
+def _inside(blocks: Iterator[tuple[int, Tensor]], crop: tuple[slice, ...], seen: range) -> Iterator[Tensor]:
+    """Without the padding; ``blocks`` come with the number of their first slice."""
+    for first, block in blocks:
+        keep = range(max(first, seen.start), min(first + len(block), seen.stop))
+        if keep:
+            yield block[keep.start - first : keep.stop - first, :, crop[0], crop[1]]
 
 
 def _cut(image: Tensor, start: Sequence[int], windows: Windows) -> Tensor:
@@ -148,25 +139,3 @@ def _cut(image: Tensor, start: Sequence[int], windows: Windows) -> Tensor:
     n = windows.slab_neighbours
     slices = torch.arange(k - n, k + n + 1).clamp(0, image.shape[2] - 1)
     return image[rows, columns][..., slices].movedim(-1, 0)
-
-
-def _at_scales(network: nn.Module, batch: Tensor, windows: Windows) -> Tensor:
-    size, fuse = batch.shape[2:], torch.maximum if windows.scale_fusion == "max" else torch.add
-    fused: Tensor | None = None
-    for scale in windows.scales:
-        seen = resize(batch, [max(1, round(n * scale)) for n in size])
-        out = resize(_with_flips(network, seen, windows).float(), size)
-        fused = out if fused is None else fuse(fused, out)
-    assert fused is not None
-    return fused if windows.scale_fusion == "max" else fused / len(windows.scales)
-
-
-def _with_flips(network: nn.Module, batch: Tensor, windows: Windows) -> Tensor:
-    axes = [a + 2 for a in windows.flip_axes if a + 2 < batch.ndim]
-    combinations = [c for n in range(len(axes) + 1) for c in itertools.combinations(axes, n)]
-    total: Tensor | None = None
-    for flipped in combinations:
-        out = network(batch.flip(flipped)).flip(flipped) if flipped else network(batch)
-        total = out if total is None else total + out
-    assert total is not None
-    return total / len(combinations)

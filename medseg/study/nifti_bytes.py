@@ -34,13 +34,13 @@ _CHUNK = 1 << 26
 _DENSEST = 1100
 """Deflate cannot shrink data further than about 1032 to 1; a header that promises more is broken."""
 
-_DENSEST_IMAGE = 100
+DENSEST_IMAGE = 100
 """A CT shrinks to a half or a fifth, a phantom without noise to a fiftieth; a label map may well be all zeros."""
 
 _LONGEST_PADDING = 4096
 """Zeros behind the voxels that a writer of blocks may leave, where a slice is smaller than that."""
 
-_FREE_BYTES = 1 << 28
+FREE_BYTES = 1 << 28
 """A file that holds no more than this is not asked how dense it is."""
 
 _DAMAGE: Any = (EOFError, zlib.error, isal_zlib.error, igzip.BadGzipFile)  # isal types its error as an instance
@@ -177,7 +177,7 @@ def _check_promise(held: int, promised: int, voxels: int, what: str, *, packed: 
         raise EOFError(f"its header promises {promised} bytes of voxels")
     if voxels > MOST_VOXELS:
         raise StudyError(f"{what}: expected at most {MOST_VOXELS} voxels, found {voxels} in the header; repair it")
-    if image and packed and promised > max(_FREE_BYTES, held * _DENSEST_IMAGE):
+    if image and packed and promised > max(FREE_BYTES, held * DENSEST_IMAGE):
         raise StudyError(
             f"{what}: expected a CT, found {held} bytes that inflate to {promised}: nothing but zeros; copy it again"
         )

@@ -48,7 +48,7 @@ class SegmentationModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlf
     def _load(self, model_dir: Path) -> Segmenter:
         """Load on first use, so that looking at a recorded model costs neither torch nor memory."""
         if self._segmenter is None:
-            from medseg.inference.segmenter import load_segmenter
+            from medseg.inference.model import load_segmenter
 
             self._segmenter = load_segmenter(model_dir)
         return self._segmenter

@@ -31,6 +31,14 @@ BODY_THRESHOLD_HU = -300.0
 _BODY_STEP = 4
 """The body is looked for on every fourth voxel of each axis."""
 
+_BODY_SHARE = 0.25
+"""Of the largest region's voxels: from it on a region can be a part of the body too, such as the second leg."""
+
+_TABLE_VOXELS = 3
+"""Half of the thickness, in voxels looked at, that makes a region more than a table."""
+
+_IN_PLANE = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], bool)[..., None]
+
 _BODY_MARGIN = 4
 """Voxels kept around the body's box."""
 
@@ -88,12 +96,13 @@ class Preprocessed:
     crop: Crop
 
 
-def preprocess(image: Volume, settings: Preprocessing) -> Preprocessed:
+def preprocess(image: Volume, settings: Preprocessing, within: Crop | None = None) -> Preprocessed:
     """Bring a study to the network grid.
 
     Args:
         image: voxels in HU on the study's own grid.
         settings: the chain's settings.
+        within: a part of the array in RAS order, where the body need not be looked for.
 
     Returns:
         The image in [0, 1] on the network grid and the way back. A study without any body keeps its whole box.
@@ -102,7 +111,7 @@ def preprocess(image: Volume, settings: Preprocessing) -> Preprocessed:
         GeometryError: a spacing with which the network grid would be absurdly large, or a single voxel.
     """
     voxels, affine = reorient(image.voxels, image.grid.affine)
-    crop = body_box(voxels) if settings.crop_to_body else _whole(voxels)
+    crop = within or (body_box(voxels) if settings.crop_to_body else _whole(voxels))
     cropped = Grid(_extent(crop), _shifted(affine, crop))
     target = resampled_shape(cropped, settings.spacing_mm)
     _check_size(cropped, target)
@@ -123,7 +132,9 @@ def preprocess_label(label: Volume, like: Preprocessed, settings: Preprocessing)
 
 
 def body_box(voxels: NDArray[Any]) -> Crop:
-    """Box around the largest connected region above ``BODY_THRESHOLD_HU`` (so not the table), with a small margin.
+    """Box around the body, with a small margin: connected regions above ``BODY_THRESHOLD_HU`` that are no table.
+
+    The largest region, and others that are not much smaller: two legs are two regions.
 
     Args:
         voxels: (I, J, K) in HU.
@@ -136,8 +147,7 @@ def body_box(voxels: NDArray[Any]) -> Crop:
     regions, count = ndimage.label(coarse)
     if count == 0:
         return _whole(voxels)
-    largest = int(np.argmax(np.bincount(regions.ravel())[1:])) + 1
-    box = ndimage.find_objects((regions == largest).astype(np.uint8))[0]
+    box = ndimage.find_objects(_body(regions).astype(np.uint8))[0]
     i, j, k = (
         slice(max(0, s.start * d - _BODY_MARGIN), min(n, s.stop * d + _BODY_MARGIN))
         for s, d, n in zip(box, step, voxels.shape, strict=True)
@@ -160,6 +170,18 @@ def _check_size(native: Grid, target: Shape3) -> None:
         f"expected a study of a body's size, found {size} mm (spacing {spacing} mm), which resampling would take from "
         f"{before} to {after} voxels; repair the spacing in the file's header"
     )
+
+
+def _body(regions: NDArray[np.int32]) -> NDArray[np.bool_]:
+    sizes = np.bincount(regions.ravel())
+    sizes[0] = 0
+    largest = int(sizes.argmax())
+    body: NDArray[np.bool_] = regions == largest
+    for other in np.flatnonzero(sizes >= sizes[largest] * _BODY_SHARE):
+        mask = regions == other
+        if other != largest and ndimage.binary_erosion(mask, _IN_PLANE, iterations=_TABLE_VOXELS).any():
+            body |= mask
+    return body
 
 
 def _window(image: Tensor, intensity_range_hu: tuple[float, float]) -> Tensor:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from medseg.types import Affine, Grid, Shape3
@@ -98,22 +97,14 @@ def resample_classes(classes: Tensor, shape: Shape3, *, antialias: bool) -> Tens
     return winner
 
 
-def argmax_resampled(logits: Tensor, shape: Shape3) -> NDArray[np.uint8]:
-    """Interpolate logits (C, i, j, k) to (C, I, J, K) and take the arg-max, slab by slab along K.
+def linear_positions(n_in: int, n_out: int) -> tuple[Tensor, Tensor]:
+    """Where each output voxel's centre lies between two input voxels of an edge-aligned axis.
 
-    No array of classes x output voxels is ever made: the peak is the input, the uint8 result and one slab.
+    Returns:
+        (n_out,) int64 index of the input voxel below, and (n_out,) float32 share of the way to the next one, in [0, 1];
+        beyond the first and last centre the edge voxel counts alone.
     """
-    matrices = [axis_matrix(a, b, antialias=False).to(logits) for a, b in zip(logits.shape[1:], shape, strict=True)]
-    to_i, to_j, to_k = matrices
-    out = np.empty(shape, dtype=np.uint8)
-    depth = max(1, 2 * _SLAB_ELEMENTS // (logits.shape[0] * shape[0] * shape[1]))
-    for start in range(0, shape[2], depth):
-        rows = to_k[start : start + depth]
-        used = rows.sum(dim=0).nonzero().flatten()
-        first, last = int(used[0]), int(used[-1]) + 1
-        slab = logits[..., first:last] @ rows[:, first:last].T
-        slab = torch.matmul(to_j, slab)
-        classes, _, _, deep = slab.shape
-        slab = torch.matmul(to_i, slab.reshape(classes, logits.shape[1], -1)).reshape(classes, shape[0], shape[1], deep)
-        out[..., start : start + depth] = slab.argmax(dim=0).to(torch.uint8).cpu().numpy()
-    return out
+    centres = (torch.arange(n_out, dtype=torch.float64) + 0.5) * (n_in / n_out) - 0.5
+    centres = centres.clamp(0, n_in - 1)
+    below = centres.floor().clamp(max=max(0, n_in - 2))
+    return below.long(), (centres - below).float()

@@ -1,28 +1,196 @@
-"""From logits on the network grid back to class indices on the study's own grid."""
+"""From scores on the network grid back to class indices on the study's own grid, a few slices at a time.
+
+A linear interpolation never leaves the range of what it joins, so where all eight network voxels around a study's voxel
+decide for one class, that class it is: only voxels near a border between classes are interpolated. The work hardly
+grows with the number of classes, and no array of classes x voxels of the study is ever made.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medseg.study.geometry import reorient_like
+from medseg.study.geometry import reorient
 from medseg.transforms.preprocessing import Preprocessed
-from medseg.transforms.resampling import argmax_resampled
+from medseg.transforms.resampling import linear_positions
+
+_POINTS = 2**18
+"""Voxels that are interpolated at once."""
+
+Thresholds = Sequence[tuple[int, float]]
+"""(class, probability) pairs, the first that is met wins."""
 
 
-def restore(logits: Tensor, study: Preprocessed) -> NDArray[np.uint8]:
-    """Interpolate logits to the study's own voxels, take the arg-max, put the crop and the axis order back.
+def restore(scores: Tensor, study: Preprocessed, thresholds: Thresholds = ()) -> NDArray[np.uint8]:
+    """Interpolate a whole study's scores to its own voxels and decide; see ``Restorer``.
 
     Args:
-        logits: (C, I', J', K') on ``study.grid``.
+        scores: (C, I', J', K') on ``study.grid``.
         study: what ``preprocess`` returned for this study.
+        thresholds: see ``decide``.
 
     Returns:
         (I, J, K) uint8 class indices on ``study.native``; outside the crop background.
     """
-    extent = tuple(s.stop - s.start for s in study.crop)
-    inside = argmax_resampled(logits, (extent[0], extent[1], extent[2]))
-    whole = np.zeros(study.ras_shape, dtype=np.uint8)
-    whole[study.crop] = inside
-    return np.ascontiguousarray(reorient_like(whole, study.native.affine))
+    restorer = Restorer(study, thresholds)
+    restorer.add(scores.permute(3, 0, 1, 2))
+    return restorer.classes
+
+
+def decide(scores: Tensor, thresholds: Thresholds = ()) -> Tensor:
+    """The class of each voxel.
+
+    Args:
+        scores: (C, ...) logits or probabilities; probabilities where there are thresholds.
+        thresholds: a voxel is the first of these classes whose probability is at least this; no other voxel is one of
+            them, the other classes share the rest by arg-max.
+
+    Returns:
+        (...) uint8; among equals the lower class.
+    """
+    best = scores[0].clone()
+    classes = torch.zeros(best.shape, dtype=torch.uint8, device=scores.device)
+    late = {index for index, _ in thresholds}
+    for index in range(1, len(scores)):
+        if index not in late:
+            # a class at a time: an arg-max over the first axis jumps through memory
+            classes.masked_fill_(scores[index] > best, index)
+            torch.maximum(best, scores[index], out=best)
+    for index, least in reversed(thresholds):
+        classes.masked_fill_(scores[index] >= least, index)
+    return classes
+
+
+class Restorer:
+    """Takes the network grid's slices in order, and fills the study's label map as far as they reach.
+
+    Args:
+        study: what ``preprocess`` returned.
+        thresholds: see ``decide``.
+        num_extras: further maps in [0, 1] that come with the scores and are brought back as bytes.
+
+    Attributes:
+        classes: (I, J, K) uint8 on the study's own grid, C order; background where nothing has arrived.
+        extras: so many (I, J, K) uint8 arrays, values times 255; 0 where nothing has arrived.
+    """
+
+    def __init__(self, study: Preprocessed, thresholds: Thresholds = (), num_extras: int = 0) -> None:
+        self.classes = np.zeros(study.native.shape, np.uint8)
+        self.extras = [np.zeros(study.native.shape, np.uint8) for _ in range(num_extras)]
+        self._thresholds = thresholds
+        views = [reorient(array, study.native.affine)[0][study.crop] for array in (self.classes, *self.extras)]
+        self._classes_ras, *self._extras_ras = views
+        axes = [linear_positions(n, e) for n, e in zip(study.grid.shape, self._classes_ras.shape, strict=True)]
+        self._rows, self._columns, (lower, share) = axes
+        self._lower, self._share = lower.tolist(), share.tolist()
+        self._slices: list[_Slice] = []  # the last one or two that arrived
+        self._arrived = 0
+        self._next = 0
+
+    def add(self, scores: Tensor, extras: Tensor | None = None) -> None:
+        """The network grid's next slices.
+
+        Args:
+            scores: (n, C, I', J') float32, on any device.
+            extras: (n, num_extras, I', J') in [0, 1].
+        """
+        for index in range(len(scores)):
+            plane = scores[index]
+            extra = extras[index] if extras is not None else None
+            self._slices = [*self._slices[-1:], _Slice(plane, decide(plane, self._thresholds), extra)]
+            self._arrived += 1
+            self._fill()
+
+    def _fill(self) -> None:
+        """Every voxel slice between the two network slices that arrived last."""
+        below, above = self._slices[0], self._slices[-1]
+        first = self._arrived - len(self._slices)
+        pair = _Pair(below, above, self._rows, self._columns)
+        while self._next < len(self._lower) and self._lower[self._next] == first and self._reached(first):
+            share = self._share[self._next]
+            self._classes_ras[:, :, self._next] = pair.classes(share, self._thresholds).cpu().numpy()
+            for array, plane in zip(self._extras_ras, pair.extras(share), strict=True):
+                array[:, :, self._next] = plane.cpu().numpy()
+            self._next += 1
+
+    def _reached(self, first: int) -> bool:
+        return self._share[self._next] == 0.0 or self._arrived - 1 > first
+
+
+@dataclass(frozen=True, eq=False)
+class _Slice:
+    scores: Tensor
+    classes: Tensor
+    extras: Tensor | None
+
+
+class _Pair:
+    """Two neighbouring slices of the network grid, and what lies between them."""
+
+    def __init__(
+        self, below: _Slice, above: _Slice, rows: tuple[Tensor, Tensor], columns: tuple[Tensor, Tensor]
+    ) -> None:
+        self.below, self.above = below, above
+        device = below.scores.device
+        self.rows, self.row_share = (part.to(device) for part in rows)
+        self.columns, self.column_share = (part.to(device) for part in columns)
+        self._found: tuple[Tensor, Tensor] | None = None
+
+    def classes(self, share: float, thresholds: Thresholds) -> Tensor:
+        """(I, J) uint8 at ``share`` of the way from below to above."""
+        if self._found is None:
+            self._found = self._agreed()
+        agreed, open_voxels = self._found
+        plane = agreed.clone()
+        if len(open_voxels):
+            scores = torch.lerp(self.below.scores, self.above.scores, share)
+            for voxels in torch.split(open_voxels, _POINTS):
+                plane.view(-1)[voxels] = decide(self._interpolated(scores, voxels), thresholds)
+        return plane
+
+    def extras(self, share: float) -> list[Tensor]:
+        """The further maps at that height, as bytes."""
+        if self.below.extras is None or self.above.extras is None:
+            return []
+        maps = torch.lerp(self.below.extras, self.above.extras, share)
+        rows = torch.lerp(maps[:, self.rows], maps[:, _next(self.rows, maps.shape[1])], self.row_share[:, None])
+        both = torch.lerp(rows[..., self.columns], rows[..., _next(self.columns, maps.shape[2])], self.column_share)
+        return list((both * 255.0).round_().clamp_(0, 255).to(torch.uint8))
+
+    def _agreed(self) -> tuple[Tensor, Tensor]:
+        """The class of the nearest network voxel below, and the voxels (flat) whose eight neighbours do not agree."""
+        classes, changes = self.below.classes, self.below.classes != self.above.classes
+        down = _shifted(classes, 0)
+        differs = (classes != down) | (classes != _shifted(classes, 1)) | (classes != _shifted(down, 1))
+        changes |= _shifted(changes, 0)
+        differs |= changes | _shifted(changes, 1)
+        pick = (self.rows[:, None], self.columns)
+        return classes[pick], differs[pick].flatten().nonzero().flatten()
+
+    def _interpolated(self, scores: Tensor, voxels: Tensor) -> Tensor:
+        """(C, n) scores of voxels that are given by their place in the flat plane."""
+        i, j = voxels // len(self.columns), voxels % len(self.columns)
+        height, width = scores.shape[1:]
+        row, column = self.rows[i], self.columns[j]
+        flat = scores.reshape(len(scores), -1)
+        upper, lower = row * width, _next(row, height) * width
+        left, right = column, _next(column, width)
+        across = self.column_share[j]
+        top = torch.lerp(flat.index_select(1, upper + left), flat.index_select(1, upper + right), across)
+        bottom = torch.lerp(flat.index_select(1, lower + left), flat.index_select(1, lower + right), across)
+        return torch.lerp(top, bottom, self.row_share[i])
+
+
+def _next(index: Tensor, length: int) -> Tensor:
+    return (index + 1).clamp_(max=length - 1)
+
+
+def _shifted(plane: Tensor, axis: int) -> Tensor:
+    """Every entry's next one along an axis; the last keeps itself."""
+    length = plane.shape[axis]
+    return plane.index_select(axis, _next(torch.arange(length, device=plane.device), length))

@@ -25,13 +25,24 @@ def test_sizes_must_have_the_axes_of_the_mode():
 def test_every_place_that_names_classes_is_checked():
     pipeline = {
         "data": {"class_shares": {"livr": 1}, "label_maps": {"other": {"ignore": 3, "zebra": 1}}},
-        "inference": {"keep_largest": ["liver", "tumor"]},
+        "inference": {
+            "postprocess": {
+                "minimum_ml": {"kidney": 1},
+                "thresholds": {"tumour": 0.3},
+                "keep_largest": ["liver", "tumor"],
+                "inside": {"tumour": {"of": ["livr"]}},
+            }
+        },
         "training": {"loss": [{"name": "cross_entropy", "class_weights": {"background": 1, "bone": 2}}]},
     }
     assert found(pipeline) == [
         "data.class_shares: expected a class of labels (liver or tumour), found 'livr'; did you mean 'liver'?",
         "data.label_maps.other: expected a class of labels (liver, tumour, ignore or background), found 'zebra'",
-        "inference.keep_largest: expected a class of labels (liver or tumour), found 'tumor'; did you mean 'tumour'?",
+        "inference.postprocess.keep_largest: expected a class of labels (liver or tumour), found 'tumor'; "
+        "did you mean 'tumour'?",
+        "inference.postprocess.minimum_ml: expected a class of labels (liver or tumour), found 'kidney'",
+        "inference.postprocess.inside.tumour.of: expected a class of labels (liver or tumour), found 'livr'; "
+        "did you mean 'liver'?",
         "training.loss.0.class_weights: expected a class of labels (liver, tumour or background), found 'bone'",
     ]
 
@@ -42,7 +53,10 @@ def test_every_place_that_names_classes_is_checked():
         {},
         {"labels": None, "data": None, "inference": "x", "training": []},
         {"data": {"mode": ["slice"], "patch_size": "x", "class_shares": 3, "label_maps": {"a": 1}}},
-        {"inference": {"keep_largest": [1]}, "training": {"loss": ["dice", {"class_weights": "balanced"}]}},
+        {
+            "inference": {"postprocess": {"keep_largest": [1], "inside": {"liver": 3}}},
+            "training": {"loss": ["dice", {"class_weights": "balanced"}]},
+        },
     ],
 )
 def test_values_of_a_wrong_type_are_left_to_the_schema(pipeline):

@@ -93,7 +93,7 @@ def test_all_mistakes_come_in_one_error_with_file_line_and_nearest_name(write):
     text = (
         "include: f.yaml\n"
         + VALID.replace("manifest: m.csv", "mode: slices").replace("16", "${oc.env:HOME}")
-        + "training:\n  epohs: 3\n  seed: 1\n  seed: 2\ninference: {keep_largest: [livr]}\n"
+        + "training:\n  epohs: 3\n  seed: 1\n  seed: 2\ninference: {postprocess: {keep_largest: [livr]}}\n"
     )
 
     def check(pipeline):
@@ -107,7 +107,7 @@ def test_all_mistakes_come_in_one_error_with_file_line_and_nearest_name(write):
         "found '${oc.env:HOME}'",
         "x.yaml:11: training.epohs: unknown key; did you mean 'epochs'?",
         "x.yaml:13: training.seed: given twice, first on line 12",
-        "x.yaml:14: inference.keep_largest: expected a class of labels (liver or tumour), found 'livr'; "
+        "x.yaml:14: inference.postprocess.keep_largest: expected a class of labels (liver or tumour), found 'livr'; "
         "did you mean 'liver'?",
         "f.yaml:2: training.precision: expected 'float32', 'bfloat16' or 'float16', found 'bf16'; "
         "did you mean 'bfloat16'?",
@@ -124,7 +124,12 @@ def test_contradictions_between_sections_are_said_once_with_their_lines(write):
 
 
 def test_several_findings_at_one_key_are_all_shown(write):
-    assert len(mistakes(write(VALID + "inference: {keep_largest: [a, b]}\n"))) == 2
+    assert len(mistakes(write(VALID + "inference: {postprocess: {keep_largest: [a, b]}}\n"))) == 2
+
+
+def test_the_old_place_of_keep_largest_leads_to_the_new_one(write):
+    expected = "x.yaml:9: inference.keep_largest: unknown key; did you mean 'inference.postprocess.keep_largest'?"
+    assert mistakes(write(VALID + "inference: {keep_largest: [liver]}\n")) == [expected]
 
 
 def test_checks_see_the_merged_plain_pipeline(write):

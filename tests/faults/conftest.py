@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 @pytest.fixture(scope="session")
 def model(tmp_path_factory) -> Path:
     """A model folder: a U-Net of random weights, resampling to 4 mm."""
-    from medseg.inference.segmenter import save_model
+    from medseg.inference.model import save_model
     from medseg.networks import build_network
     from medseg.types import ModelSpec
 

@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections import Counter
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,12 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from dicom_faults import DICOM_AFFINE, DICOM_FAULTS, good_slices, write_slices
 from fault import Fault
+from itk_faults import ITK_FAULTS, mha, nrrd
 from nifti_faults import AFFINE, NIFTI_FAULTS, SHAPE, good, packed
+
+FAULTS = [*NIFTI_FAULTS, *DICOM_FAULTS, *ITK_FAULTS]
 
 MOST_MIB = 400
 """Resident memory that bad studies may cost beyond good ones."""
@@ -40,15 +44,14 @@ class Campaign:
 
 
 def run_campaign(model: Path, folder: Path, faults: Sequence[Fault]) -> Campaign:
-    """Make the studies, four good ones among them, segment them in a process of their own, and gather what it left."""
-    good_ids = tuple(f"good-{n}" for n in range(4))
-    for n, study_id in enumerate(good_ids):
-        (folder / f"{study_id}.nii.gz").write_bytes(packed(good(n)))
+    """Make the studies, six good ones among them, segment them in a process of their own, and gather what it left."""
+    good_places = _good_studies(folder)
+    good_ids = tuple(good_places)
     places = {fault.study_id: fault.make(folder) for fault in faults}
     rows = list(places.items())
     step = len(rows) // len(good_ids) + 1
     for n, study_id in enumerate(good_ids):
-        rows.insert(n * step + 1, (study_id, folder / f"{study_id}.nii.gz"))
+        rows.insert(n * step + 1, (study_id, good_places[study_id]))
     _write_manifest(folder / "good.csv", folder, [row for row in rows if row[0] in good_ids])
     _write_manifest(folder / "all.csv", folder, rows)
     ended = subprocess.run(
@@ -73,6 +76,15 @@ def run_campaign(model: Path, folder: Path, faults: Sequence[Fault]) -> Campaign
     )
 
 
+def _good_studies(folder: Path) -> dict[str, Path]:
+    files = {"good-nifti.nii.gz": packed(good(0)), "good-other.nii.gz": packed(good(1)), "good-plain.nii": good(2)}
+    files |= {"good-nrrd.nrrd": nrrd(packed=True), "good-meta.mha": mha()}
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    places = {name.split(".")[0]: folder / name for name in files}
+    return places | {"good-dicom": write_slices(folder / "good-dicom", good_slices(3))}
+
+
 def _write_manifest(path: Path, root: Path, rows: Sequence[tuple[str, Path]]) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -82,12 +94,14 @@ def _write_manifest(path: Path, root: Path, rows: Sequence[tuple[str, Path]]) ->
 
 @pytest.fixture(scope="module")
 def campaign(model, tmp_path_factory) -> Campaign:
-    return run_campaign(model, tmp_path_factory.mktemp("campaign"), NIFTI_FAULTS)
+    return run_campaign(model, tmp_path_factory.mktemp("campaign"), FAULTS)
 
 
 def test_there_are_enough_faults():
     assert len(NIFTI_FAULTS) >= 200
-    assert len({fault.study_id for fault in NIFTI_FAULTS}) == len(NIFTI_FAULTS)
+    assert len(DICOM_FAULTS) >= 100
+    assert len(ITK_FAULTS) >= 60
+    assert len({fault.study_id for fault in FAULTS}) == len(FAULTS)
 
 
 def test_every_fault_ends_as_its_kind_allows(campaign):
@@ -110,8 +124,9 @@ def test_log_has_one_line_a_failure_that_names_its_study(campaign):
     failed = [i for i, outcome in campaign.outcomes.items() if outcome["status"] == "failed"]
     errors = [line for line in campaign.log if line.startswith("ERROR: ")]
     assert errors == [f"ERROR: {i}: {campaign.outcomes[i]['reason']}" for i in failed]
-    rest = [line for line in campaign.log if not line.startswith(("ERROR: ", "WARNING: "))]
-    assert rest == [f"{len(failed)} failed, each with its reason in {campaign.folder / 'mixed' / 'segment.jsonl'}"]
+    where = campaign.folder / "mixed" / "segment.jsonl"
+    assert campaign.log[-1] == f"{len(failed)} failed, each with its reason in {where}"
+    assert not any("Traceback" in line or "nibabel" in line for line in campaign.log)
 
 
 def test_exit_codes_tell_whether_a_study_failed(campaign):
@@ -131,9 +146,10 @@ def test_failures_leave_nothing_and_the_others_a_segmentation_on_their_own_grid(
     assert left == {"segment.jsonl", *(f"{i}.nii.gz" for i in ok)}
     for study_id in ok - set(campaign.good):
         result = nibabel.load(campaign.folder / "mixed" / f"{study_id}.nii.gz")
-        source = _header(campaign.places[study_id])
-        assert result.shape == source.get_data_shape(), study_id
-        np.testing.assert_array_equal(result.affine, source.get_best_affine(), study_id)
+        if campaign.faults[study_id] in NIFTI_FAULTS:
+            source = _header(campaign.places[study_id])
+            assert result.shape == source.get_data_shape(), study_id
+            np.testing.assert_array_equal(result.affine, source.get_best_affine(), study_id)
         assert int(np.prod(result.shape)) == int(np.prod(SHAPE)), study_id  # as many voxels as the good file holds
         assert set(np.unique(np.asarray(result.dataobj))) <= {0, 1, 2}
 
@@ -143,7 +159,7 @@ def test_harmless_oddities_keep_the_good_grid(campaign):
         if "failed" not in fault.allowed:
             result = nibabel.load(campaign.folder / "mixed" / f"{study_id}.nii.gz")
             assert result.shape == SHAPE
-            np.testing.assert_array_equal(result.affine, AFFINE)
+            np.testing.assert_allclose(result.affine, DICOM_AFFINE if fault in DICOM_FAULTS else AFFINE, atol=1e-6)
 
 
 def test_memory_stays_bounded(campaign):
@@ -153,15 +169,6 @@ def test_memory_stays_bounded(campaign):
 def _header(path: Path):
     content = path.read_bytes()
     if content[:2] == b"\x1f\x8b":
-        import zlib
-
         content = zlib.decompressobj(31).decompress(content, 1000)
     kind = nibabel.Nifti2Header if content[:4] in (b"\x1c\x02\0\0", b"\0\0\x02\x1c") else nibabel.Nifti1Header
     return kind(content[: kind.sizeof_hdr], check=False)
-
-
-def table(campaign: Campaign) -> str:
-    """Kind, count, failed, ok, longest seconds: for reports."""
-    counts = Counter((f.kind, campaign.outcomes[i]["status"]) for i, f in campaign.faults.items())
-    kinds = dict.fromkeys(fault.kind for fault in campaign.faults.values())
-    return "\n".join(f"{kind:<30}{counts[kind, 'failed']:>5}{counts[kind, 'ok']:>5}" for kind in kinds)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from medseg.inference.segmenter import save_model
+from medseg.inference.model import save_model
 from medseg.networks import build_network
 from medseg.types import ModelSpec
 

@@ -1,15 +1,21 @@
 """Many studies: a broken one stops none of the others."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from medseg.errors import StudyError
 from medseg.inference.batch import segment_studies
-from medseg.inference.segmenter import Segmenter, load_segmenter
-from medseg.study.nifti import read_image, write_image
+from medseg.inference.model import load_segmenter
+from medseg.inference.segmenter import Segmenter
+from medseg.study.geometry import require_same_grid
+from medseg.study.inputs import find_inputs, read_input
+from medseg.study.nifti import read_grid, read_image, write_image
 from medseg.types import Grid
+from tests.study.dicom_files import write_series
 
 
 @pytest.fixture
@@ -75,6 +81,18 @@ def test_output_folder_that_is_the_input_folder_costs_no_image(model, studies, t
     (outcome,) = segment_studies(load_segmenter(model()[0], "cpu"), studies[:1], tmp_path)
     assert "would replace its own image" in outcome.reason
     assert studies[0][1].read_bytes() == before
+
+
+def test_every_format_is_segmented_on_its_own_grid(model, tmp_path):
+    folder = tmp_path / "in"
+    write_series(folder / "ct", 6)
+    write_series(folder / "tilted", 6, step=(0, 0.75, 2))
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((8, 10, 12), np.int16)), str(folder / "b.nrrd"))
+    inputs = find_inputs(folder)
+    outcomes = segment_studies(load_segmenter(model()[0], "cpu"), inputs, tmp_path / "out")
+    assert [(o.study_id, o.status) for o in outcomes] == [("b", "ok"), ("ct", "ok"), ("tilted", "ok")]
+    for study, outcome in zip(inputs, outcomes, strict=True):
+        require_same_grid(read_input(study).grid, read_grid(Path(outcome.segmentation)), study.study_id)
 
 
 def test_no_studies_have_no_outcomes(tmp_path):

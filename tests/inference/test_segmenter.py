@@ -1,21 +1,18 @@
 """A model folder is all that is needed, and a folder that is not whole says so."""
 
-import json
-import pickle
+import copy
 from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
-import medseg
-from medseg.errors import CheckpointError, StudyError
+from medseg.errors import CheckpointError, ConfigError, StudyError
 from medseg.inference.crf import CRFSettings, mean_field
-from medseg.inference.segmenter import Segmenter, load_segmenter, load_weights, pick_device, save_model
+from medseg.inference.model import load_segmenter, save_model
+from medseg.inference.segmenter import Segmenter, Wanted
 from medseg.inference.sliding_window import predict_logits
-from medseg.networks import build_network
 from medseg.study.nifti import write_image
 from medseg.study.phantom import SMALL, make_phantom
 from medseg.transforms.preprocessing import preprocess
@@ -36,33 +33,10 @@ def spec_of(network="unet", **changes):
     return ModelSpec(network, **{**values, "inference": {"size": (4, 4, 4)}, **changes})
 
 
-def rewrite(folder, **changes):
-    path = folder / "model.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-
-
 def same_classes(a, b, image):
     first = a.segment(image)
     assert len(np.unique(first)) > 1  # random weights that see nothing would compare nothing
     return np.array_equal(first, b.segment(image))
-
-
-@pytest.mark.parametrize("mode", ["patch", "slice", "slab"])
-def test_saved_and_loaded_model_segments_as_the_one_in_memory(model, mode):
-    folder, network, spec = model(mode)
-    loaded = load_segmenter(folder, "cpu")
-    image, _ = make_phantom(3, 4, SMALL)  # oblique SAL
-    assert same_classes(Segmenter(network, spec), loaded, image)
-    assert loaded.segment(image).shape == image.voxels.shape
-    assert loaded.spec.class_names == ("liver", "tumour")
-    assert not loaded.network.training
-    assert sorted(p.name for p in folder.iterdir()) == ["model.json", "weights.safetensors"]
-
-
-def test_run_folder_and_text_lead_to_the_model_too(model, tmp_path):
-    folder, *_ = model(folder=tmp_path / "run" / "model")
-    image, _ = make_phantom(3, 0, SMALL)
-    assert same_classes(load_segmenter(folder), medseg.load_segmenter(str(tmp_path / "run"), "cpu"), image)
 
 
 def test_classes_are_numbered_in_the_order_of_their_names():
@@ -78,6 +52,15 @@ def test_only_the_classes_asked_for_keep_their_largest_piece():
     classes = Segmenter(Threshold(), kept).segment_array(voxels, np.eye(4))
     assert classes.flatten().tolist() == [2, 0, 1, 1, 0, 0, 0, 2]
     assert voxels.max() == 99  # the caller's own array
+
+
+@pytest.mark.parametrize(("least", "expected"), [(0.3, [0, 0, 1, 2, 0, 0, 0, 0]), (0.35, [0, 0, 1, 1, 0, 0, 0, 0])])
+def test_thresholds_decide_and_then_the_steps_of_the_section_run(least, expected):
+    # of 70 HU, x 0.7 and logits (-0.2, 0.2, 0), the tumour has a probability of 0.33
+    voxels = np.array([99, 0, 60, 70, 0, 60, 0, 99], np.float32).reshape(8, 1, 1)
+    steps = {"thresholds": {"tumour": least}, "keep_largest": ["liver"], "inside": {"tumour": {"of": ["liver"]}}}
+    cleaned = Segmenter(Threshold(), spec_of(inference={"size": (4, 4, 4), "postprocess": steps}))
+    assert cleaned.segment_array(voxels, np.eye(4)).flatten().tolist() == expected
 
 
 CRF = {"iterations": 3, "smoothness_weight": 0.2, "appearance_weight": 0.2, "appearance_mm": 30.0, "axes": 2}
@@ -101,23 +84,6 @@ def test_crf_works_on_the_network_grid(model):
     logits = predict_logits(network, study.image, segmenter.windows, 3)
     logits = mean_field(logits, study.image, study.grid.spacing_mm, CRFSettings(**CRF))
     assert np.array_equal(segmenter.segment(image), restore(logits, study))
-
-
-def test_model_of_before_crf_and_scales_still_loads(model):
-    folder, network, spec = model()
-    assert not {"crf", "scales", "scale_fusion"} & json.loads((folder / "model.json").read_text())["inference"].keys()
-    today = {**spec.inference, "crf": None, "scales": (1.0,), "scale_fusion": "mean"}
-    image, _ = make_phantom(3, 4, SMALL)
-    assert same_classes(load_segmenter(folder, "cpu"), Segmenter(network, replace(spec, inference=today)), image)
-
-
-@pytest.mark.parametrize(
-    "changes", [{"crf": {"iterations": 0}}, {"crf": {"sigma": 1}}, {"scales": []}, {"crf": True}], ids=str
-)
-def test_inference_settings_out_of_range_are_refused(model, changes):
-    folder, *_ = model(**changes)
-    with pytest.raises(CheckpointError, match="not usable by this medseg"):
-        load_segmenter(folder)
 
 
 @pytest.mark.parametrize("codes", [(1, 2), (0, 1), (4, 0)])
@@ -150,116 +116,113 @@ def test_image_is_never_replaced_by_its_own_segmentation(tmp_path):
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("name", ["model.json", "weights.safetensors"])
-def test_missing_file_is_named(model, name):
-    folder, *_ = model()
-    (folder / name).unlink()
-    with pytest.raises(CheckpointError, match=f"no {name}"):
-        load_segmenter(folder)
+def two_models(model, tmp_path):
+    """Folders and networks of two models that differ in their weights alone."""
+    first, network, spec = model(folder=tmp_path / "first")
+    other = copy.deepcopy(network)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(0.2 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(5)))
+    save_model(tmp_path / "second", other, spec)
+    return [first, tmp_path / "second"], [network, other], spec
 
 
-@pytest.mark.parametrize("keep", [0, 4, 200, -1])
-def test_weights_cut_short_are_refused(model, keep):
-    folder, *_ = model()
-    path = folder / "weights.safetensors"
-    path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(CheckpointError, match="not a whole safetensors file"):
-        load_segmenter(folder)
+def test_ensemble_decides_by_its_mean_probability(model, tmp_path):
+    folders, networks, spec = two_models(model, tmp_path)
+    image, _ = make_phantom(3, 4, SMALL)
+    segmenter = load_segmenter(folders, "cpu", wanted=Wanted(("tumour",), "disagreement"))
+    study = preprocess(image, segmenter.preprocessing)
+    one, two = (predict_logits(n, study.image, Segmenter(n, spec).windows, 3).softmax(dim=0) for n in networks)
+    result = segmenter.segment_volume(image)
+    # windows are averaged before they are blended: the same but for rounding, blank windows aside
+    mean = (one + two) / 2
+    agree = result.classes == restore(mean, study)
+    assert agree.mean() > 0.98
+    assert not np.array_equal(result.classes, Segmenter(networks[0], spec).segment(image))
+    assert list(result.probabilities) == ["tumour"]
+    assert result.uncertainty is not None
+    assert 0 < result.uncertainty.max() < 255
 
 
-def test_weights_of_another_network_are_refused_with_numbers(model):
-    folder, *_ = model()
-    other = build_network("segnet", 3, 1, 3, width=0.125, stages=4)
-    save_file(other.state_dict(), folder / "weights.safetensors")
-    with pytest.raises(
-        CheckpointError, match=r"does not fit the network 'unet': \d+ tensors missing, \d+ unexpected, 0 of"
-    ):
-        load_segmenter(folder)
+def test_models_that_do_not_go_together_are_refused(model, tmp_path):
+    folders, network, spec = two_models(model, tmp_path)
+    save_model(folders[1], network[1], replace(spec, class_names=("liver", "lesion")))
+    with pytest.raises(CheckpointError, match=r"must agree in class_names: expected .*tumour.* found .*lesion"):
+        load_segmenter(folders)
 
 
-def test_weights_of_other_options_are_refused_with_the_first_tensor(model):
-    folder, network, _ = model()
-    rewrite(folder, class_names=["liver", "tumour", "vessel"])
-    with pytest.raises(CheckpointError, match=r"0 tensors missing, 0 unexpected, \d+ of another shape \(first: unet"):
-        load_segmenter(folder)
-    weights = load_file(folder / "weights.safetensors")
-    del weights[min(weights)]
-    with pytest.raises(CheckpointError, match="here does not fit the network 'n': 1 tensors missing"):
-        load_weights(network, weights, "here", "n")
+def test_probability_and_entropy_come_back_on_the_studys_grid():
+    voxels = np.array([0, 60, 70, 99], np.float32).reshape(4, 1, 1)
+    segmenter = Segmenter(Threshold(), spec_of(), wanted=Wanted(("tumour", "liver"), "entropy"))
+    result = segmenter.segment_volume(Volume(voxels, Grid((4, 1, 1), np.eye(4))))
+    x = torch.from_numpy(voxels) / 100
+    expected = torch.cat([0.5 - x, x - 0.5, 2 * x - 1.4], dim=1).softmax(dim=1)
+    assert np.abs(result.probabilities["tumour"][:, 0, 0] / 255 - expected[:, 2, 0].numpy()).max() < 0.003
+    assert np.abs(result.probabilities["liver"][:, 0, 0] / 255 - expected[:, 1, 0].numpy()).max() < 0.003
+    sure = -(expected * expected.log()).sum(dim=1)[:, 0] / np.log(3)
+    assert result.uncertainty is not None
+    assert np.abs(result.uncertainty[:, 0, 0] / 255 - sure.numpy()).max() < 0.003
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"format": 2}, "format 2, and this medseg reads format 1"),
-        ({"format": None}, "format None"),
-        ({"colour": 1}, "expected the keys"),
-        ({"network": "unet9"}, "unknown network 'unet9'"),
-        ({"network": "os.system"}, "unknown network"),
-        ({"options": {"channels": [2, 4], "strides": [2], "_target_": "os.system"}}, "unknown option"),
-        ({"options": 3}, "not usable"),
-        ({"spatial_dims": 4}, "spatial_dims"),
-        ({"class_names": "liver"}, "expected a list, found 'liver'"),
-        ({"preprocessing": {"spacing": [1, 1, 1]}}, "unexpected keyword argument 'spacing'"),
-        ({"preprocessing": {"intensity_range_hu": [5, 5]}}, "intensity_range_hu"),
-        ({"preprocessing": []}, "not usable"),
-        ({"inference": {"size": [16, 16, 16], "roi": 3}}, "unexpected keyword argument 'roi'"),
-        ({"inference": {"size": [16, 16, 16], "overlap": 1.5}}, "overlap"),
-        ({"inference": {"size": "large"}}, "not usable"),
-        ({"inference": {}}, "size"),
-        ({"inference": {"size": [16, 16, 16], "keep_largest": ["spleen"]}}, "not in"),
-    ],
+    ("wanted", "message"),
+    [(Wanted(("spleen",)), "no 'spleen'"), (Wanted((), "disagreement"), "ensemble of two models or more")],
 )
-def test_description_that_this_medseg_cannot_use_is_refused(model, changes, message):
-    folder, *_ = model()
-    rewrite(folder, **changes)
-    with pytest.raises(CheckpointError, match=message) as caught:
-        load_segmenter(folder)
-    assert str(folder / "model.json") in str(caught.value)
+def test_what_the_model_cannot_make_is_refused(wanted, message):
+    with pytest.raises(ConfigError, match=message):
+        Segmenter(Threshold(), spec_of(), wanted=wanted)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '"x"', "{}", "\x00\xff"])
-def test_description_that_is_none_is_refused(model, text):
-    folder, *_ = model()
-    (folder / "model.json").write_text(text, encoding="latin-1")
-    with pytest.raises(CheckpointError, match="not a model description"):
-        load_segmenter(folder)
+def bright_ball():
+    """A body of 40 HU, 60 voxels of 2 mm wide, with a ball of 99 HU in one corner and a speck in the other."""
+    voxels = np.full((64, 64, 64), -1000, np.int16)
+    voxels[2:62, 2:62, 2:62] = 40
+    axes = np.meshgrid(*(np.arange(64) - c for c in (18, 20, 22)), indexing="ij")
+    voxels[sum(a**2 for a in axes) < 9**2] = 99
+    voxels[50:53, 50:53, 50:53] = 70
+    return Volume(voxels, Grid(voxels.shape, np.diag([-2.0, -2.0, 2.0, 1.0])))
 
 
-def test_pickle_in_place_of_weights_is_never_opened(model, tmp_path):
-    class Harm:
-        def __reduce__(self):
-            return (open, (str(tmp_path / "harm"), "w"))
-
-    folder, *_ = model()
-    for content in (pickle.dumps(Harm()), pickle.dumps({"weight": Harm()}, protocol=0)):
-        (folder / "weights.safetensors").write_bytes(content)
-        with pytest.raises(CheckpointError, match="not a whole safetensors file"):
-            load_segmenter(folder)
-    assert not (tmp_path / "harm").exists()
+def located(**settings):
+    spec = spec_of(inference={"size": (16, 16, 16), "locate": settings})
+    coarse = spec_of(preprocessing={"intensity_range_hu": (0.0, 100.0), "spacing_mm": (5.0, 5.0, 5.0)})
+    return Segmenter(Threshold(), spec, coarse=Segmenter(Threshold(), coarse))
 
 
-def test_failed_save_leaves_the_old_model_whole(model, monkeypatch):
-    folder, network, spec = model()
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    with torch.no_grad():
-        next(network.parameters()).add_(1.0)
-
-    def full(tensors, path):
-        path.write_bytes(b"half")
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr("safetensors.torch.save_file", full)
-    with pytest.raises(OSError, match="No space"):
-        save_model(folder, network, spec)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+def test_coarse_pass_leaves_the_full_pass_only_the_organs_box():
+    image = bright_ball()
+    whole = Segmenter(Threshold(), spec_of(inference={"size": (16, 16, 16)})).segment(image)
+    result = located(classes=["tumour"], margin_mm=10.0).segment_volume(image)
+    assert (result.classes == 2).sum() == (whole == 2).sum() > 2000
+    assert whole[51, 51, 51] == 1
+    assert result.classes[51, 51, 51] == 0  # far from the organ: not looked at
+    assert "coarse pass" in result.notes[0]
 
 
-def test_device_is_what_is_there(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert pick_device("auto") == pick_device("cpu", 1) == torch.device("cpu")
-    with pytest.raises(CheckpointError, match="found none; use auto or cpu"):
-        pick_device("cuda")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert pick_device("auto", 1) == torch.device("cuda:1")
-    assert pick_device("cuda") == torch.device("cuda")
+def test_coarse_pass_that_finds_nothing_leaves_the_whole_body():
+    image = bright_ball()
+    result = located(classes=["tumour"], minimum_ml=100.0).segment_volume(image)
+    assert np.array_equal(result.classes, Segmenter(Threshold(), spec_of()).segment(image))
+    assert "whole body" in result.notes[0]
+
+
+def test_budget_of_memory_is_planned_before_it_is_spent(model):
+    _, network, spec = model()
+    image, _ = make_phantom(3, 0, SMALL)
+    plain = Segmenter(network, spec).segment(image)
+    roomy = Segmenter(network, replace(spec, inference={**spec.inference, "memory_gib": 1000.0}))
+    assert np.array_equal(roomy.segment(image), plain)
+    with pytest.raises(StudyError, match=r"memory_gib 0.001, and it takes at least \d"):
+        Segmenter(network, replace(spec, inference={**spec.inference, "memory_gib": 0.001})).segment(image)
+
+
+def test_volume_path_and_array_are_all_understood(tmp_path):
+    voxels = np.array([[10, 60, 70, 99], [95, 45, 55, 92]], np.int16).reshape(2, 4, 1)
+    grid = Grid((2, 4, 1), np.diag([-1.0, 2.0, 3.0, 1.0]))
+    write_image(tmp_path / "ct.nii", voxels, grid)
+    segmenter = Segmenter(Threshold(), spec_of())
+    expected = segmenter.segment(Volume(voxels, grid))
+    for given in ((tmp_path / "ct.nii",), (str(tmp_path / "ct.nii"),), (voxels, grid.affine)):
+        assert np.array_equal(segmenter.segment(*given), expected)
+    with pytest.raises(StudyError, match="expected its affine too"):
+        segmenter.segment(voxels)

@@ -1,12 +1,12 @@
 """Windows cover a study, and what they say is joined as if the network had seen it whole."""
 
-from itertools import pairwise
-
 import pytest
 import torch
 from torch import nn
 
-from medseg.inference.sliding_window import Windows, predict_logits, window_starts, window_weights
+from medseg.errors import StudyError
+from medseg.inference.sliding_window import predict_logits, predict_slices
+from medseg.inference.windows import Windows, window_weights
 
 
 class PerVoxel(nn.Module):
@@ -45,42 +45,16 @@ def test_function_of_the_voxel_gives_the_same_logits_as_on_the_whole_volume(mode
     assert torch.allclose(logits, torch.stack([-image, image, image**2]), atol=1e-5)
 
 
-@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5, 0.8, 0.99])
-@pytest.mark.parametrize("length", [10, 11, 19, 20, 37])
-def test_windows_reach_from_edge_to_edge_and_keep_their_overlap(length, overlap):
-    (starts, *_) = window_starts((length, 10, 10), Windows((10, 10, 10), overlap=overlap))
-    assert starts[0] == 0
-    assert starts[-1] + 10 == length
-    steps = [b - a for a, b in pairwise(starts)]
-    assert all(1 <= step <= max(1, 10 - 10 * overlap + 1e-6) for step in steps)
-    # no more windows than the overlap asks for
-    assert len(starts) == 1 + -(-(length - 10) // max(1, round(10 * (1 - overlap))))
-
-
-def test_starts_worked_out_by_hand():
-    assert window_starts((10, 4, 7), Windows((4, 4, 4), overlap=0.5)) == [[0, 2, 4, 6], [0], [0, 2, 3]]
-    assert window_starts((5, 4, 3), Windows((4, 4, 1), "slice", overlap=0.5)) == [[0, 1], [0], [0, 1, 2]]
-
-
-def test_weights_are_one_in_the_middle_and_a_gaussian_of_an_eighth_of_the_size():
-    weights = window_weights((9, 5, 1), "gaussian")
-    assert weights[4, 2, 0] == 1.0
-    assert weights[6, 2, 0].item() == pytest.approx(2.718281828 ** (-0.5 * (2 / (9 / 8)) ** 2))
-    assert weights[0, 0, 0].item() == pytest.approx(1e-3)
-    assert torch.equal(weights, weights.flip([0, 1]))
-    assert torch.equal(window_weights((2, 3, 4), "constant"), torch.ones(2, 3, 4))
-
-
 def test_overlapping_windows_are_averaged_by_their_weights():
     class Numbered(nn.Module):
         def forward(self, x):
             return torch.arange(1.0, len(x) + 1)[:, None, None, None, None].expand(-1, 2, *x.shape[2:])
 
     windows = Windows((4, 1, 1), overlap=0.5, blending="constant", batch_size=9)
-    logits = predict_logits(Numbered(), torch.zeros(8, 1, 1), windows, 2)
+    logits = predict_logits(Numbered(), torch.ones(8, 1, 1), windows, 2)
     assert logits[0].flatten().tolist() == [1, 1, 1.5, 1.5, 2.5, 2.5, 3, 3]
     bell = window_weights((4, 1, 1), "gaussian").flatten()
-    logits = predict_logits(Numbered(), torch.zeros(6, 1, 1), Windows((4, 1, 1)), 2)
+    logits = predict_logits(Numbered(), torch.ones(6, 1, 1), Windows((4, 1, 1)), 2)
     assert logits[1, 2].item() == pytest.approx(((bell[2] + 2 * bell[0]) / (bell[2] + bell[0])).item())
 
 
@@ -192,22 +166,67 @@ def test_no_forward_pass_is_larger_than_the_batch_and_all_have_the_windows_size(
     assert network.sizes == [(3, 1, 4, 4, 4), (1, 1, 4, 4, 4)]
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"size": (4, 4)},
-        {"size": (4, 4, 0)},
-        {"size": (4, 4, 3), "mode": "slice"},
-        {"size": (4, 4, 4), "overlap": 1.0},
-        {"size": (4, 4, 4), "batch_size": 0},
-        {"size": (4, 4, 4), "blending": "mean"},
-        {"size": (4, 4, 4), "mode": "volume"},
-        {"size": (4, 4, 4), "flip_axes": (3,)},
-        {"size": (4, 4, 4), "scales": ()},
-        {"size": (4, 4, 4), "scales": (1.0, 0.0)},
-        {"size": (4, 4, 4), "scale_fusion": "median"},
-    ],
-)
-def test_settings_out_of_range_are_refused(settings):
-    with pytest.raises(ValueError, match="expected"):
-        Windows(**settings)
+def slices_of(predict, image, windows, blank, **options):
+    return list(predict_slices(predict, image, windows, torch.tensor(blank), **options))
+
+
+class Counted:
+    """The image and its negative as scores; remembers how large the batches were, and refuses those above ``most``."""
+
+    def __init__(self, most=99):
+        self.most, self.sizes = most, []
+
+    def __call__(self, batch, limit):
+        self.sizes.append(len(batch))
+        if len(batch) > self.most:
+            raise torch.OutOfMemoryError("no room")
+        return torch.cat([batch, -batch], dim=1)
+
+
+def test_slices_come_in_order_as_soon_as_no_window_can_change_them():
+    image = image_of(6, 5, 20)
+    given = []
+
+    def predict(batch, limit):
+        given.append(sum(len(block) for block in blocks))
+        return batch
+
+    blocks = []
+    for block in predict_slices(predict, image, Windows((6, 5, 8), overlap=0.5), torch.zeros(1)):
+        blocks.append(block)
+    assert given == [0, 4, 8, 12]  # layers start at slices 0, 4, 8 and 12
+    assert torch.allclose(torch.cat(blocks)[:, 0].permute(1, 2, 0), image, atol=1e-6)
+
+
+def test_windows_that_show_no_body_are_not_run_and_their_voxels_are_blank():
+    image = torch.zeros(12, 4, 4)
+    image[:3] = 0.5
+    predict = Counted()
+    slices = torch.cat(slices_of(predict, image, Windows((4, 4, 4), overlap=0.0), [7.0, -7.0]))
+    assert predict.sizes == [1]
+    assert slices[:, 0, :3].unique().tolist() == [0.5]
+    assert slices[:, 0, 3].unique().tolist() == [0.0]  # in the window that was run
+    assert slices[:, 0, 4:].unique().tolist() == [7.0]
+    assert slices[:, 1, 4:].unique().tolist() == [-7.0]
+
+
+def test_full_gpu_goes_on_with_smaller_batches_from_the_window_at_hand():
+    image, windows = image_of(16, 4, 8), Windows((4, 4, 4), overlap=0.0, batch_size=4)
+    predict = Counted(most=1)
+    slices = torch.cat(slices_of(predict, image, windows, [0.0, 0.0]))
+    assert predict.sizes == [4, 2, *[1] * 8]  # eight windows in two layers: none is run twice, and no size tried again
+    assert torch.allclose(slices[:, 0].permute(1, 2, 0), image, atol=1e-6)
+
+
+def test_window_that_never_fits_is_refused_and_says_what_to_do():
+    with pytest.raises(StudyError, match="one window of 4x4x4 voxels does not fit"):
+        slices_of(Counted(most=0), image_of(4, 4, 4), Windows((4, 4, 4)), [0.0, 0.0])
+
+
+def test_sums_of_half_the_size_keep_three_digits():
+    image, windows = image_of(13, 9, 7), Windows((6, 5, 4))
+    whole, half = (
+        torch.cat(slices_of(Counted(), image, windows, [0.0, 0.0], dtype=t)) for t in (torch.float32, torch.float16)
+    )
+    assert half.dtype == torch.float32
+    assert 0 < (whole - half).abs().max() < 2e-3

@@ -1,7 +1,7 @@
 """Makes small DICOM series with known voxels and places, and every fault that a series can have.
 
-``write_series(folder, count=4)`` writes folder/000.dcm ... 003.dcm, axial slices of ``stored(k)``, 2 mm apart, pixels of
-0.5 mm across and 0.75 mm down. Every element may be given by its DICOM keyword; None leaves it out.
+``write_series(folder, count=4)`` writes folder/000.dcm ... 003.dcm, axial slices of ``stored(k)``, 2 mm apart, with
+pixels of 0.5 mm across and 0.75 mm down. Every element may be given by its DICOM keyword; None leaves it out.
 """
 
 from __future__ import annotations

@@ -83,17 +83,17 @@ def test_positions_together_are_one_place():
 
 
 def test_two_fields_of_view_in_one_plane_are_refused():
-    with pytest.raises(GeometryError, match="two slices lie in one plane, 40.00 mm apart"):
+    with pytest.raises(GeometryError, match=r"two slices lie in one plane, 40.00 mm apart"):
         stack_slices(slices([(0, 0, 0), (40, 0, 0)]), "x")
 
 
 def test_positions_along_the_plane_are_refused():
-    with pytest.raises(GeometryError, match="run 78.7 degrees off"):
+    with pytest.raises(GeometryError, match=r"run 78.7 degrees off"):
         stack_slices(slices([(0, 5 * k, k) for k in range(3)]), "x")
 
 
 def test_slices_beside_the_line_are_refused():
-    with pytest.raises(GeometryError, match="do not lie on one line: 0.50 mm beside it"):
+    with pytest.raises(GeometryError, match=r"do not lie on one line: 0.50 mm beside it"):
         stack_slices(slices([(0, 0, 0), (0, 0.5, 20), (0, 0, 40)]), "x")
 
 

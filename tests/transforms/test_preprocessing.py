@@ -47,6 +47,22 @@ def test_body_is_found_and_table_and_air_are_cut_off():
     assert body_box(voxels) == (slice(16, 48), slice(20, 44), slice(0, 32))
 
 
+def test_second_leg_is_body_too():
+    voxels = np.full((256, 128, 40), -1000, np.int16)
+    voxels[20:100, 20:100] = 40
+    voxels[140:210, 20:100] = 40
+    voxels[8:248, 112:120] = 100
+    assert body_box(voxels) == (slice(16, 216), slice(16, 104), slice(0, 40))
+
+
+def test_only_a_part_may_be_asked_for():
+    image, _ = make_phantom(3, 4, SMALL)  # oblique SAL
+    whole = preprocess(image, Preprocessing(crop_to_body=False))
+    part = preprocess(image, Preprocessing(), within=(slice(5, 20), slice(3, 17), slice(2, 11)))
+    assert torch.equal(part.image, whole.image[5:20, 3:17, 2:11])
+    assert np.allclose(part.grid.affine[:3, 3], (whole.grid.affine @ [5, 3, 2, 1])[:3])
+
+
 def test_voxels_between_the_ones_looked_at_stay_inside_the_box():
     voxels = np.full((70, 70, 70), -1000, np.int16)
     voxels[21:44, 23:46, 30:33] = 0  # the coarse look sees 24..40 only

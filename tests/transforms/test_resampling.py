@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from medseg.study.solids import rotation_matrix
 from medseg.transforms import resampling
 from medseg.transforms.resampling import (
-    argmax_resampled,
     axis_matrix,
+    linear_positions,
     resample_classes,
     resample_image,
     resampled_affine,
@@ -126,12 +126,13 @@ def test_class_with_the_largest_share_wins_and_ties_go_to_the_lower():
     assert torch.equal(resample_classes(classes, (8, 1, 1), antialias=True), classes)
 
 
-@pytest.mark.parametrize("shape", [(11, 9, 13), (5, 3, 2), (7, 5, 9)])
-def test_argmax_equals_that_of_the_whole_interpolated_array(shape, monkeypatch):
-    logits = torch.randn((3, 7, 5, 4), generator=torch.Generator().manual_seed(2))
-    expected = F.interpolate(logits[None], size=shape, mode="trilinear", align_corners=False)[0].argmax(dim=0)
-    for elements in (resampling._SLAB_ELEMENTS, 3 * shape[0] * shape[1], 1):  # one slab, two slices, one slice
-        monkeypatch.setattr(resampling, "_SLAB_ELEMENTS", elements)
-        classes = argmax_resampled(logits, shape)
-        assert classes.dtype == np.uint8
-        assert np.array_equal(classes, expected.numpy())
+@pytest.mark.parametrize("n_in", [1, 2, 5, 6])
+@pytest.mark.parametrize("n_out", [1, 2, 5, 13])
+def test_positions_say_what_the_matrix_weighs(n_in, n_out):
+    below, share = linear_positions(n_in, n_out)
+    weights = torch.zeros(n_out, n_in)
+    for o in range(n_out):
+        weights[o, below[o]] += 1 - share[o]
+        if share[o] > 0:
+            weights[o, below[o] + 1] += share[o]
+    assert torch.allclose(weights, axis_matrix(n_in, n_out, antialias=False), atol=1e-6)

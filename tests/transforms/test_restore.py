@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from medseg.metrics.overlap import confusion, overlap_scores
 from medseg.study.phantom import SMALL, make_phantom
 from medseg.study.solids import rotation_matrix
-from medseg.transforms.preprocessing import Preprocessing, preprocess, preprocess_label
-from medseg.transforms.restore import restore
+from medseg.transforms.preprocessing import Preprocessed, Preprocessing, preprocess, preprocess_label
+from medseg.transforms.restore import Restorer, decide, restore
 from medseg.types import Grid, Volume
 
 
@@ -53,3 +53,74 @@ def test_outside_the_body_is_background_whatever_the_logits_say():
     assert inside.min(axis=0).tolist() == [4, 8, 28]
     assert inside.max(axis=0).tolist() == [27, 23, 59]
     assert back.sum() == np.prod(inside.max(axis=0) - inside.min(axis=0) + 1)
+
+
+def study_of(shape, native, affine=None, ras_shape=None):
+    """A study whose network grid has ``shape`` voxels and whose own, uncropped, has ``native``."""
+    grid = Grid(native, np.eye(4) if affine is None else affine)
+    crop = tuple(slice(0, n) for n in ras_shape or native)
+    return Preprocessed(torch.zeros(shape), Grid(shape, np.eye(4)), grid, ras_shape or native, crop)
+
+
+def scores_of(kind, shape, classes=4):
+    generator = torch.Generator().manual_seed(2)
+    coarse = torch.randn((classes, *shape), generator=generator)
+    if kind == "noise":
+        return coarse
+    blobs = torch.randn((1, classes, 3, 3, 3), generator=generator)
+    return F.interpolate(blobs, size=shape, mode="trilinear")[0] + 0.01 * coarse
+
+
+@pytest.mark.parametrize("kind", ["noise", "blobs"])
+@pytest.mark.parametrize("native", [(11, 9, 13), (5, 3, 2), (7, 5, 9), (24, 21, 30), (1, 1, 1)])
+@pytest.mark.parametrize("shape", [(7, 5, 4), (12, 11, 10), (3, 1, 1)])
+def test_equals_the_decision_on_the_whole_interpolated_array(kind, native, shape):
+    scores = scores_of(kind, shape)
+    whole = F.interpolate(scores[None], size=native, mode="trilinear", align_corners=False)[0]
+    top = whole.topk(2, dim=0).values
+    clear = (top[0] - top[1] > 1e-5).numpy()  # a tie is decided by the last bit
+    assert np.array_equal(restore(scores, study_of(shape, native))[clear], whole.argmax(dim=0).numpy()[clear])
+    assert clear.mean() > 0.95
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 10])
+def test_slices_may_come_in_any_portions_and_in_any_order_of_the_studys_axes(parts):
+    scores, native = scores_of("blobs", (6, 7, 10)), (9, 12, 17)
+    plain = restore(scores, study_of((6, 7, 10), native))
+    affine = np.array([[0, 0, -1.0, 0], [-1.0, 0, 0, 0], [0, 1.0, 0, 0], [0, 0, 0, 1]])  # voxel axes P, S, L
+    restorer = Restorer(study_of((6, 7, 10), (12, 17, 9), affine, native))
+    for part in scores.permute(3, 0, 1, 2).split(parts):
+        restorer.add(part)
+    back = restorer.classes
+    assert back.shape == (12, 17, 9)
+    assert np.array_equal(back[::-1, :, ::-1].transpose(2, 0, 1), plain)
+
+
+def test_thresholded_class_wins_wherever_it_is_likely_enough_and_nowhere_else():
+    probabilities = torch.tensor([[0.5, 0.2, 0.1, 0.05], [0.3, 0.5, 0.15, 0.55], [0.2, 0.3, 0.75, 0.4]])
+    assert decide(probabilities).tolist() == [0, 1, 2, 1]
+    assert decide(probabilities, [(2, 0.3)]).tolist() == [0, 2, 2, 2]
+    assert decide(probabilities, [(2, 0.8)]).tolist() == [0, 1, 1, 1]
+    assert decide(probabilities, [(1, 0.3), (2, 0.3)]).tolist() == [1, 1, 2, 1]
+
+
+def test_threshold_equals_that_on_the_whole_interpolated_array():
+    probabilities = scores_of("blobs", (12, 11, 10)).softmax(dim=0)
+    whole = F.interpolate(probabilities[None], size=(30, 21, 24), mode="trilinear")[0]
+    thresholds = [(2, 0.3), (3, 0.45)]
+    clear = ((whole[2] - 0.3).abs() > 1e-5) & ((whole[3] - 0.45).abs() > 1e-5) & ((whole[0] - whole[1]).abs() > 1e-5)
+    expected = decide(whole, thresholds)
+    assert len(expected.unique()) == 4
+    back = torch.from_numpy(restore(probabilities, study_of((12, 11, 10), (30, 21, 24)), thresholds))
+    assert torch.equal(back[clear], expected[clear])
+
+
+def test_further_maps_are_interpolated_and_kept_as_bytes():
+    scores = scores_of("blobs", (6, 5, 4))
+    maps = scores.softmax(dim=0)[1:3]
+    restorer = Restorer(study_of((6, 5, 4), (9, 10, 7)), num_extras=2)
+    restorer.add(scores.permute(3, 0, 1, 2), maps.permute(3, 0, 1, 2))
+    whole = F.interpolate(maps[None], size=(9, 10, 7), mode="trilinear")[0].numpy()
+    for found, expected in zip(restorer.extras, whole, strict=True):
+        assert found.dtype == np.uint8
+        assert np.abs(found / 255 - expected).max() <= 0.5 / 255 + 1e-6

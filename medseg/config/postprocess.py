@@ -1,0 +1,49 @@
+"""The post-processing section of a pipeline: what happens to a label map after the arg-max."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from medseg.config.section import NotNegative, Positive, Section
+
+
+class InsideConfig(Section):
+    """The organ that a class must lie in."""
+
+    of: Annotated[list[str], Field(min_length=1)]
+    """Classes that make the organ. Components of the class that have replaced organ (at least half of their surface
+    lies against it) and the holes of both belong to it."""
+    margin_mm: NotNegative = 0.0
+    """How far from the organ a voxel of the class may be."""
+
+
+class PostprocessConfig(Section):
+    """Cleaning the label map on the study's own grid.
+
+    Whatever the order here: thresholds; then class by class, organs before what lies inside of them: inside,
+    keep_largest, fill_holes, minimum_ml. `medseg tune-postprocessing` chooses all but thresholds.
+    """
+
+    thresholds: dict[str, Annotated[float, Field(gt=0.0, lt=1.0)]] = {}
+    """A voxel is this class where its probability is at least this, whatever else competes; the other classes share the
+    rest by arg-max."""
+    inside: dict[str, InsideConfig] = {}
+    """Voxels of a class outside of an organ become background, as in {tumour: {of: [liver], margin_mm: 5}}."""
+    keep_largest: list[str] = []
+    """Classes of which only the largest 26-connected component is kept; of equal ones the first in array order."""
+    fill_holes: list[str] = []
+    """Classes whose holes (closed in 3D) are filled; voxels of other classes in them stay."""
+    minimum_ml: dict[str, Positive] = {}
+    """Volume below which a 26-connected component of a class becomes background."""
+
+    @field_validator("inside")
+    @classmethod
+    def _organs_come_first(cls, value: dict[str, InsideConfig]) -> dict[str, InsideConfig]:
+        todo = dict(value)
+        while free := [name for name, where in todo.items() if not set(where.of) & todo.keys()]:
+            todo = {name: where for name, where in todo.items() if name not in free}
+        for name, where in todo.items():
+            raise ValueError(f"{name}: expected an organ that need not lie inside {name} itself, found {where.of}")
+        return value

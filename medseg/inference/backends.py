@@ -1,0 +1,81 @@
+"""Other runtimes for a trained network, used where they give the same logits faster."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from medseg.errors import CheckpointError
+from medseg.inference.predictor import Network
+
+BACKENDS = ("torch", "openvino")
+"""Names that ``run_with`` knows."""
+
+_TOLERANCE = 1e-3
+"""Largest difference of logits, as a share of the largest logit, at which a runtime counts as equal."""
+
+logger = logging.getLogger(__name__)
+
+
+def run_with(backend: str, network: nn.Module, in_channels: int, window: Sequence[int]) -> Network:
+    """A network's callable on the CPU.
+
+    Args:
+        backend: torch (the network itself) or openvino.
+        network: in eval mode, on the CPU.
+        in_channels: of its input.
+        window: voxels of a window, two or three numbers; other sizes are left to torch.
+
+    Raises:
+        CheckpointError: an unknown name, or OpenVINO is not installed.
+    """
+    if backend == "torch":
+        return network
+    if backend != "openvino":
+        raise CheckpointError(f"backend: expected one of {', '.join(BACKENDS)}, found {backend!r}")
+    return _checked(_OpenVINO(network, in_channels, window), network, in_channels, window)
+
+
+def _checked(candidate: Network, network: nn.Module, in_channels: int, window: Sequence[int]) -> Network:
+    """The candidate if its logits for noise are torch's, else the network, with a warning that gives the difference."""
+    image = torch.rand((1, in_channels, *window), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected, found = network(image), candidate(image)
+    difference = float((found - expected).abs().max() / expected.abs().max().clamp_min(1e-6))
+    if difference <= _TOLERANCE:
+        logger.info("openvino: logits differ from torch's by %.1e of the largest", difference)
+        return candidate
+    logger.warning(
+        "openvino: logits differ from torch's by %.1e of the largest (allowed: %.0e); running with torch",
+        difference,
+        _TOLERANCE,
+    )
+    return network
+
+
+class _OpenVINO:
+    """One window at a time: batches gain nothing on a CPU, and a fixed shape compiles best."""
+
+    def __init__(self, network: nn.Module, in_channels: int, window: Sequence[int]) -> None:
+        try:
+            import openvino
+        except ImportError as error:
+            raise CheckpointError("backend openvino: not installed; pip install 'medseg[openvino]'") from error
+        self._network, self._shape = network, (in_channels, *window)
+        with torch.inference_mode(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # tracing fixes sizes: they are fixed here, and the result is compared
+            model = openvino.convert_model(
+                network, example_input=torch.zeros((1, *self._shape)), input=[(1, *self._shape)]
+            )
+        settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+        self._compiled = openvino.compile_model(model, "CPU", settings)
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        if tuple(batch.shape[1:]) != self._shape:
+            return torch.as_tensor(self._network(batch))
+        results = [self._compiled(window[None].contiguous().numpy())[0] for window in batch]
+        return torch.cat([torch.from_numpy(result.copy()) for result in results])

@@ -1,0 +1,95 @@
+"""Coarse to fine: a quick look at the whole study says where the organ is, and the full pass runs there alone."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from medseg.transforms.preprocessing import Crop, Preprocessed
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Locate:
+    """How an organ is found.
+
+    Attributes:
+        model: folder of the coarse model, inside the model's own folder or given at loading; None: the same weights.
+        spacing_mm: of the coarse pass where the weights are the same; a coarse model has its own.
+        classes: of the coarse model, that are looked for; () are all.
+        margin_mm: added to the box on each side.
+        minimum_ml: connected pieces below this are no organ.
+        largest_share: of the body's box: an organ's box beyond it saves nothing, or was found everywhere.
+
+    Raises:
+        ValueError: a value outside its range.
+    """
+
+    model: str | None = None
+    spacing_mm: float = 5.0
+    classes: tuple[str, ...] = ()
+    margin_mm: float = 20.0
+    minimum_ml: float = 5.0
+    largest_share: float = 0.7
+
+    def __post_init__(self) -> None:
+        if not self.spacing_mm > 0 or self.margin_mm < 0 or self.minimum_ml < 0 or not 0 < self.largest_share <= 1:
+            raise ValueError(
+                "expected spacing_mm > 0, margin_mm and minimum_ml from 0, and largest_share in (0, 1]: "
+                f"{self.spacing_mm}, {self.margin_mm}, {self.minimum_ml}, {self.largest_share}"
+            )
+
+
+def organ_box(
+    classes: NDArray[np.uint8], coarse: Preprocessed, wanted: Sequence[int], settings: Locate
+) -> tuple[Crop | None, str]:
+    """Where the organ is.
+
+    Args:
+        classes: (i, j, k) class indices on the coarse network grid.
+        coarse: that grid, and the way back from it.
+        wanted: class indices looked for.
+        settings: see ``Locate``.
+
+    Returns:
+        Slices of the study's voxels in RAS order, margin included, within the body's box; or None, where nothing or too
+        much was found, and a sentence that says so.
+    """
+    mask = _pieces(np.isin(classes, list(wanted)), settings.minimum_ml / coarse.grid.voxel_ml)
+    if not mask.any():
+        return (
+            None,
+            f"the coarse pass found nothing of at least {settings.minimum_ml:g} ml: the whole body was segmented",
+        )
+    (found,) = ndimage.find_objects(mask.astype(np.uint8))
+    margins = [settings.margin_mm / mm for mm in coarse.grid.spacing_mm]
+    i, j, k = (
+        _native(s, margin, length, crop)
+        for s, margin, length, crop in zip(found, margins, classes.shape, coarse.crop, strict=True)
+    )
+    share = float(np.prod([b.stop - b.start for b in (i, j, k)]) / np.prod([c.stop - c.start for c in coarse.crop]))
+    if share > settings.largest_share:
+        return None, f"the coarse pass's box holds {share:.0%} of the body's: the whole body was segmented"
+    return (i, j, k), f"found by a coarse pass, and segmented in a box of {share:.0%} of the body's"
+
+
+def _pieces(mask: NDArray[np.bool_], least_voxels: float) -> NDArray[np.bool_]:
+    """Without the 26-connected pieces that are smaller."""
+    pieces, _ = ndimage.label(mask, structure=np.ones((3, 3, 3), bool))
+    large = np.bincount(pieces.ravel()) >= least_voxels
+    large[0] = False
+    return np.asarray(large[pieces])
+
+
+def _native(found: slice, margin: float, length: int, crop: slice) -> slice:
+    """A range of the coarse grid, widened by ``margin`` of its voxels, as a range of the study's voxels."""
+    scale = (crop.stop - crop.start) / length
+    first = crop.start + int(np.floor((found.start - margin) * scale))
+    last = crop.start + int(np.ceil((found.stop + margin) * scale))
+    return slice(max(crop.start, first), min(crop.stop, last))

@@ -1,0 +1,37 @@
+import logging
+
+import pytest
+import torch
+from torch import nn
+
+from medseg.errors import CheckpointError
+from medseg.inference import backends
+from medseg.inference.backends import run_with
+from medseg.networks import build_network
+
+UNET = {"channels": [2, 4], "strides": [2], "num_res_units": 0, "norm": "instance"}
+
+
+@pytest.mark.parametrize(("dims", "window"), [(2, (16, 12)), (3, (16, 12, 8))])
+def test_openvino_gives_torchs_logits(dims, window):
+    network = build_network("unet", dims, 1, 3, **UNET).eval()
+    faster = run_with("openvino", network, 1, window)
+    assert faster is not network
+    batch = torch.rand(3, 1, *window)
+    with torch.inference_mode():
+        assert torch.allclose(faster(batch), network(batch), atol=1e-4)
+        other = torch.rand(1, 1, *(n + 2 for n in window))
+        assert torch.equal(faster(other), network(other))  # another size is left to torch
+
+
+def test_runtime_that_answers_otherwise_is_not_used(caplog, monkeypatch):
+    network = nn.Conv2d(1, 2, 1).eval()
+    monkeypatch.setattr(backends, "_OpenVINO", lambda *args: lambda batch: network(batch) * 1.01)
+    with caplog.at_level(logging.WARNING):
+        assert run_with("openvino", network, 1, (4, 4)) is network
+    assert "differ from torch's by 1.0e-02" in caplog.text
+
+
+def test_unknown_runtime_is_refused():
+    with pytest.raises(CheckpointError, match="expected one of torch, openvino, found 'tensorrt'"):
+        run_with("tensorrt", nn.Identity(), 1, (4, 4))
