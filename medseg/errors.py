@@ -12,15 +12,22 @@
 A message says what was expected, what was found, which study or YAML line, and what to do.
 """
 
+LONGEST_REASON = 500
+"""Characters of a study's reason; what a damaged file put into a message may be far longer."""
+
 
 def reason(study_id: str, error: BaseException) -> str:
-    """One line that says why a study failed, without its id in front: for lists that give the id themselves."""
-    text = " ".join(str(error).split())
+    """One line that says why a study failed, without its id in front: for lists that give the id themselves.
+
+    Control characters, which could move a terminal's cursor, become spaces; more than ``LONGEST_REASON`` characters
+    are cut.
+    """
+    text = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())
     if not isinstance(error, MedsegError) or not text:
         text = f"{type(error).__name__}: {text}".removesuffix(": ")
     for prefix in (f"study {study_id}: ", f"{study_id}: "):
         text = text.removeprefix(prefix)
-    return text
+    return text if len(text) <= LONGEST_REASON else f"{text[: LONGEST_REASON - 4]} ..."
 
 
 class MedsegError(Exception):

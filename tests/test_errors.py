@@ -41,6 +41,8 @@ def test_no_error_is_missing_above() -> None:
         (errors.StudyError("study ab: x"), "study ab: x"),
         (OSError("no space"), "OSError: no space"),
         (MemoryError(), "MemoryError"),
+        (errors.StudyError("a\x1b[2J\x00b\u2028c"), "a [2J b c"),
+        (errors.StudyError("x" * 600), "x" * 496 + " ..."),
     ],
 )
 def test_reason_is_one_line_without_the_study_s_id_in_front(error: Exception, expected: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -178,7 +179,7 @@ class Segmenter:
             StudyError: the image cannot be read, the output cannot be written, or both are one file.
         """
         study = image if isinstance(image, StudyInput) else StudyInput("", Path(image))
-        if study.path.resolve() == Path(output).resolve():
+        if os.path.realpath(study.path) == os.path.realpath(output):  # resolve() raises where links run in a circle
             raise StudyError(f"{study.path}: the segmentation would replace its own image; choose another output")
         volume = read_input(study)
         write_labels(Path(output), self.segment(volume), volume)

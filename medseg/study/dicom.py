@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from medseg.errors import StudyError
 from medseg.study.dicom_geometry import Stack, stack_slices
 from medseg.study.dicom_header import Header
-from medseg.study.dicom_pixels import read_slice
+from medseg.study.dicom_pixels import read_slice, require_grey_slice
 from medseg.study.dicom_series import images_of, named, scan_files, why_no_ct
 from medseg.study.tilt import moved, straight_grid
 from medseg.types import DicomSource, Grid, Volume
@@ -64,9 +64,6 @@ def _the_series(folder: Path, series_uid: str, what: str) -> list[Header]:
     if not folder.is_dir():
         raise StudyError(f"{what}: expected a folder of DICOM files, found no folder")
     scan = scan_files(folder.iterdir())
-    if scan.broken:
-        first, why = next(iter(scan.broken.items()))
-        logger.warning("%s: %d broken files left out (%s: %s)", what, len(scan.broken), first.name, why)
     if series_uid and series_uid not in scan.series:
         raise StudyError(f"{what}: the series is no longer in the folder; run again to look anew")
     usable = {uid: headers for uid, headers in scan.series.items() if not why_no_ct(headers)}
@@ -83,6 +80,12 @@ def _the_series(folder: Path, series_uid: str, what: str) -> list[Header]:
         )
     if why := why_no_ct(chosen):
         raise StudyError(f"{what}: expected CT slices, found {named(chosen)}: {why}")
+    if scan.broken:  # the first or the last slices may be among them, and nobody would miss those
+        first, why = next(iter(scan.broken.items()))
+        raise StudyError(
+            f"{what}: {len(scan.broken)} broken files lie among its slices, maybe slices too ({first.name}: {why}); "
+            "copy the series again, whole, or take out what does not belong to it"
+        )
     return chosen
 
 
@@ -128,6 +131,8 @@ def _stacked(slices: Sequence[Header], stack: Stack, what: str) -> tuple[Grid, N
             stack.tilt_deg,
             *stack.shift_px,
         )
+    for header in slices:
+        require_grey_slice(header, what)
     voxels: NDArray[Any] = np.empty(grid.shape, np.int16, order="F")
     for k, header in enumerate(slices):
         plane = read_slice(header, what)

@@ -57,7 +57,7 @@ def read_slice(header: Header, what: str) -> NDArray[Any]:
     """
     import SimpleITK as sitk
 
-    _require_grey_slice(header, what)
+    require_grey_slice(header, what)
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(header.path))
@@ -84,7 +84,12 @@ def syntax_name(header: Header) -> str:
     return f"{SYNTAXES.get(header.syntax, 'unknown transfer syntax')}, {header.syntax or 'not named'}"
 
 
-def _require_grey_slice(header: Header, what: str) -> None:
+def require_grey_slice(header: Header, what: str) -> None:
+    """Refuse colour, several frames, and more pixels than the file can hold, before room is made for them.
+
+    Raises:
+        StudyError: names the file and says what it holds.
+    """
     name = f"{what}: {header.path.name}"
     if not (header.rows and header.columns):
         raise StudyError(f"{name}: a DICOM object without pixels ({header.modality or 'no modality'})")

@@ -41,7 +41,11 @@ def scan_files(files: Iterable[Path]) -> Scan:
     """Look into every file's header; hidden files and what is no DICOM are passed over."""
     scan = Scan()
     for path in sorted(files):
-        if path.name.startswith(".") or not path.is_file():
+        if path.name.startswith(".") or path.is_dir():
+            continue
+        if not path.is_file():  # opening a pipe would wait for ever
+            if path.is_symlink() or _DICOM_NAME.search(path.name):
+                scan.broken[path] = "it is no file, or a link that leads nowhere"
             continue
         try:
             header = read_header(path)

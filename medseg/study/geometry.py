@@ -26,6 +26,12 @@ NIfTI keeps affines in float32, and an orientation kept as a quaternion or as te
 _SMALLEST_VOLUME_SHARE = 1e-3
 """Voxel volume over the product of its edge lengths; a gantry tilt of 30 degrees gives 0.87, a flattened grid 0."""
 
+SPACING_RANGE_MM = (1e-3, 1e4)
+"""What a voxel may measure: from a micrometre, finer than any scanner, to 10 m."""
+
+FARTHEST_ORIGIN_MM = 1e6
+"""A kilometre from the scanner's centre; float32 affines are still exact to 0.1 mm there."""
+
 _CODES = (("L", "R"), ("P", "A"), ("I", "S"))
 
 
@@ -73,7 +79,8 @@ def check_affine(affine: Affine, what: str) -> None:
     """Refuse an affine that cannot place voxels.
 
     Raises:
-        GeometryError: not (4, 4), not finite, last row not 0 0 0 1, or voxels without volume (singular).
+        GeometryError: not (4, 4), not finite, last row not 0 0 0 1, voxels without volume (singular), or spacings or
+            an origin that no scanner gives.
     """
     if affine.shape != (4, 4):
         raise GeometryError(f"{what}: expected a 4 x 4 affine, found shape {affine.shape}")
@@ -85,6 +92,17 @@ def check_affine(affine: Affine, what: str) -> None:
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     if lengths.min() <= 0 or abs(np.linalg.det(affine[:3, :3] / lengths)) < _SMALLEST_VOLUME_SHARE:
         raise GeometryError(f"{what}: the affine gives voxels no volume ({rows}); repair the file's header")
+    smallest, largest = SPACING_RANGE_MM
+    if lengths.min() < smallest or lengths.max() > largest:
+        found = " x ".join(f"{value:g}" for value in lengths)
+        raise GeometryError(
+            f"{what}: expected a spacing between {smallest:g} and {largest:g} mm, found {found} mm; "
+            "repair the file's header"
+        )
+    if np.abs(affine[:3, 3]).max() > FARTHEST_ORIGIN_MM:
+        raise GeometryError(
+            f"{what}: expected an origin within {FARTHEST_ORIGIN_MM:g} mm, found {rows}; repair the file's header"
+        )
 
 
 def to_ras(affine: Affine) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.errors import StudyError
+
 AIR_HU = -1024
 """HU that NaN and infinite voxels become: the lowest value of the common 12-bit CT range, below air's -1000."""
 
@@ -33,6 +35,16 @@ def in_hu(stored: NDArray[Any], slope: float = 1.0, inter: float = 0.0) -> tuple
     if bad:
         voxels[~finite] = AIR_HU
     return voxels, bad
+
+
+def require_some_finite(bad: int, size: int, what: str) -> None:
+    """Refuse an image of which nothing is left.
+
+    Raises:
+        StudyError: all ``size`` voxels were not finite.
+    """
+    if bad == size:
+        raise StudyError(f"{what}: expected HU, found {bad} voxels that all are NaN or infinite; export it again")
 
 
 def warn_of_air(bad: int, size: int, study_id: str | None) -> None:

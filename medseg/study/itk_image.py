@@ -5,17 +5,20 @@ ITK gives positions in LPS+; here they become RAS+. The rules for numbers are th
 
 from __future__ import annotations
 
+import os
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
-from isal import isal_zlib
+from isal import igzip, isal_zlib
 from numpy.typing import NDArray
 
 from medseg.errors import StudyError
 from medseg.study.geometry import check_affine
-from medseg.study.hounsfield import in_hu, warn_of_air
+from medseg.study.hounsfield import in_hu, require_some_finite, warn_of_air
+from medseg.study.nifti_bytes import DENSEST_IMAGE, FREE_BYTES
 from medseg.types import Affine, Grid, Volume
 
 SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
@@ -26,6 +29,8 @@ _LONGEST_HEADER = 1 << 16
 _DENSEST = 1100
 """Deflate cannot shrink data further than about 1032 to 1; a header that promises more is broken."""
 
+_BLOCK = 1 << 24
+_DAMAGE: Any = (EOFError, zlib.error, isal_zlib.error, igzip.BadGzipFile)  # isal types its error as an instance
 _DAMAGED = "the file is damaged or cut short"
 
 
@@ -50,6 +55,7 @@ def read_itk_image(path: Path, study_id: str = "") -> Volume:
     stored, affine = _read(path, what)
     check_affine(affine, what)
     voxels, bad = in_hu(stored)
+    require_some_finite(bad, voxels.size, what)
     warn_of_air(bad, voxels.size, study_id or None)
     i, j, k = voxels.shape
     return Volume(voxels, Grid((i, j, k), affine))
@@ -79,14 +85,16 @@ def _read(path: Path, what: str) -> tuple[NDArray[Any], Affine]:
     try:
         voxels_file = _voxels_file(path, what)
         reader.ReadImageInformation()
-        _require_one_volume(reader, sitk, voxels_file, what)
-        _check_stream(path, voxels_file, what)
+        promised = _require_one_volume(reader, sitk, voxels_file, what)
+        _check_stream(path, voxels_file, promised, promised // reader.GetSize()[2], what)
         image = reader.Execute()
+        array = sitk.GetArrayFromImage(image)
+    except MemoryError as error:
+        raise StudyError(f"{what}: its voxels do not fit into the memory of this machine ({error})") from error
     except RuntimeError as error:
         raise StudyError(f"{what}: {_DAMAGED} ({itk_reason(error)}); copy it again") from error
     except OSError as error:
         raise StudyError(f"{what}: could not be read ({error.strerror or error})") from error
-    array = sitk.GetArrayFromImage(image)
     return array.reshape(array.shape[-3:]).T, _affine(image)
 
 
@@ -104,8 +112,8 @@ def _voxels_file(path: Path, what: str) -> Path:
     return found
 
 
-def _require_one_volume(reader: Any, sitk: Any, voxels_file: Path, what: str) -> None:
-    """Refuse all but one 3D volume of one real number a voxel, before room is made for it."""
+def _require_one_volume(reader: Any, sitk: Any, voxels_file: Path, what: str) -> int:
+    """Refuse all but one 3D volume of one real number a voxel, before room is made for it; returns its bytes."""
     pixel = sitk.GetPixelIDValueAsString(reader.GetPixelID())
     if reader.GetNumberOfComponents() != 1 or "vector" in pixel or "complex" in pixel:
         raise StudyError(
@@ -117,34 +125,66 @@ def _require_one_volume(reader: Any, sitk: Any, voxels_file: Path, what: str) ->
         raise StudyError(
             f"{what}: expected one 3D volume, found shape {shape}; write the volume you mean to a file of its own"
         )
+    if min(shape) < 1:
+        raise StudyError(f"{what}: expected an image, found shape {shape} without voxels")
     size = int(pixel.split("-bit")[0]) // 8 if pixel[0].isdigit() else 1
     promised, held = size * int(np.prod(shape, dtype=np.float64)), voxels_file.stat().st_size
     if promised > held * _DENSEST:
         raise StudyError(f"{what}: {_DAMAGED}: its header promises {promised} bytes of voxels, the file has {held}")
+    if promised > max(FREE_BYTES, held * DENSEST_IMAGE):
+        raise StudyError(
+            f"{what}: expected a CT, found {held} bytes that inflate to {promised}: nothing but zeros; copy it again"
+        )
+    return promised
 
 
-def _check_stream(path: Path, voxels_file: Path, what: str) -> None:
-    """Inflate compressed voxels once, to their checksum.
+def _check_stream(path: Path, voxels_file: Path, promised: int, slice_bytes: int, what: str) -> None:
+    """Measure the voxels, inflated if need be, and no further than they should go.
 
-    ITK returns whatever came out of a damaged MetaImage stream, and does not miss the end of an NRRD's.
+    ITK returns whatever came out of a damaged MetaImage stream, reads a stream without an end to its end, and leaves
+    out what the header does not promise; it says nothing.
     """
     fields, end = _fields(path)
-    if fields.get("compresseddata", "").lower() in ("true", "1"):
-        kind = zlib.MAX_WBITS
-    elif fields.get("encoding", "").lower() in ("gzip", "gz") and not {"line skip", "byte skip"} & fields.keys():
-        kind = zlib.MAX_WBITS | 16  # the window size, and the mark that says gzip
-    else:
+    packing = _packing(path, fields)
+    if packing == "other" or {"byte skip", "line skip", "headersize"} & fields.keys():
         return
-    inflater = isal_zlib.decompressobj(kind)
     with voxels_file.open("rb") as file:
         file.seek(end if voxels_file == path else 0)
         try:
-            while not inflater.eof and (block := inflater.unconsumed_tail or file.read(1 << 20)):
-                inflater.decompress(block, 1 << 24)
-        except (zlib.error, isal_zlib.error) as error:  # type: ignore[misc]  # isal types its error as an instance
+            found = sum(_blocks(file, packing, promised + slice_bytes))
+        except _DAMAGE as error:
             raise StudyError(f"{what}: {_DAMAGED} ({error}); copy it again") from error
-    if not inflater.eof:
-        raise StudyError(f"{what}: {_DAMAGED} (its stream has no end); copy it again")
+    if found < promised:
+        raise StudyError(f"{what}: {_DAMAGED} (found {found} of {promised} bytes of voxels); copy it again")
+    if found >= promised + slice_bytes:
+        raise StudyError(
+            f"{what}: the file goes on behind the last voxel that its header names; its dimensions or its type are "
+            "wrong, or two files were joined"
+        )
+
+
+def _packing(path: Path, fields: dict[str, str]) -> str:
+    if path.suffix.lower() in (".mha", ".mhd"):
+        return "zlib" if fields.get("compresseddata", "").lower() in ("true", "1") else "raw"
+    return {"raw": "raw", "gzip": "gzip", "gz": "gzip"}.get(fields.get("encoding", "").lower(), "other")
+
+
+def _blocks(file: IO[bytes], packing: str, most: int) -> Iterator[int]:
+    """Sizes of the blocks that the rest of a file holds, up to ``most`` bytes or a little more."""
+    if packing == "raw":
+        yield os.fstat(file.fileno()).st_size - file.tell()
+    elif packing == "gzip":
+        stream, done = igzip.IGzipFile(fileobj=file, mode="rb"), 0
+        while done < most and (block := stream.read(_BLOCK)):
+            done += len(block)
+            yield len(block)
+    else:
+        inflater, done = isal_zlib.decompressobj(), 0
+        while done < most and not inflater.eof:
+            if not (packed := inflater.unconsumed_tail or file.read(1 << 20)):
+                raise EOFError("its stream has no end")
+            done += (size := len(inflater.decompress(packed, _BLOCK)))
+            yield size
 
 
 def _fields(path: Path) -> tuple[dict[str, str], int]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from medseg.errors import GeometryError, StudyError
 from medseg.study.geometry import check_affine, require_same_grid
-from medseg.study.hounsfield import AIR_HU, in_hu, warn_of_air
+from medseg.study.hounsfield import AIR_HU, in_hu, require_some_finite, warn_of_air
 from medseg.study.labels import apply_label_map, count_values
 from medseg.study.nifti_bytes import read_header, read_stored, shape3, write_stored
 from medseg.types import Grid, LabelMap, Volume
@@ -69,7 +69,7 @@ def read_image(path: Path, study_id: str | None = None) -> Volume:
         voxels int16 where the file's integers fit and are not scaled, else float32; the file's header is kept.
 
     Raises:
-        StudyError: missing, empty, cut short, not a NIfTI, more than one volume, RGB, complex.
+        StudyError: missing, empty, cut short, not a NIfTI, more than one volume, RGB, complex, no finite voxel.
         GeometryError: the affine is not usable.
     """
     volume, bad = read_image_counted(path, study_id)
@@ -80,9 +80,10 @@ def read_image(path: Path, study_id: str | None = None) -> Volume:
 def read_image_counted(path: Path, study_id: str | None = None) -> tuple[Volume, int]:
     """``read_image`` without the warning: the image, and how many NaN and infinite voxels became air."""
     what = _name(path, study_id)
-    header, stored = read_stored(Path(path), what)
+    header, stored = read_stored(Path(path), what, image=True)
     grid = _grid(header, what)
     voxels, bad = in_hu(stored, *_scale(header, what))
+    require_some_finite(bad, voxels.size, what)
     return Volume(voxels, grid, header), bad
 
 

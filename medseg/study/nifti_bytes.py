@@ -8,6 +8,7 @@ comment.
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from collections.abc import Iterator
@@ -17,12 +18,12 @@ from typing import IO, Any
 
 import numpy as np
 from isal import igzip, isal_zlib
-from nibabel import Nifti1Header, Nifti2Header
-from nibabel.spatialimages import HeaderDataError
+from nibabel import Nifti2Header
 from numpy.typing import NDArray
 
 from medseg.errors import StudyError
 from medseg.files import atomic_path
+from medseg.study.nifti_header import parse_header
 from medseg.types import Shape3
 
 COMPRESSION_LEVEL = 3
@@ -31,9 +32,21 @@ COMPRESSION_LEVEL = 3
 _COMMENT_CODE = 6
 """NIfTI's code of a header extension that is plain text; readers that know nothing of extensions follow vox_offset."""
 
+MOST_VOXELS = 1 << 32
+"""More than twice the largest CT there is (1024 x 1024 x 2000 or so)."""
+
 _CHUNK = 1 << 26
 _DENSEST = 1100
 """Deflate cannot shrink data further than about 1032 to 1; a header that promises more is broken."""
+
+DENSEST_IMAGE = 100
+"""A CT shrinks to a half or a fifth, a phantom without noise to a fiftieth; a label map may well be all zeros."""
+
+_LONGEST_PADDING = 4096
+"""Zeros behind the voxels that a writer of blocks may leave, where a slice is smaller than that."""
+
+FREE_BYTES = 1 << 28
+"""A file that holds no more than this is not asked how dense it is."""
 
 _DAMAGE: Any = (EOFError, zlib.error, isal_zlib.error, igzip.BadGzipFile)  # isal types its error as an instance
 
@@ -52,22 +65,28 @@ def read_header(path: Path, what: str) -> Any:
         return _header(stream, what)
 
 
-def read_stored(path: Path, what: str) -> tuple[Any, NDArray[Any]]:
+def read_stored(path: Path, what: str, *, image: bool = False) -> tuple[Any, NDArray[Any]]:
     """A file's header, and its voxels as stored: not scaled, native byte order, (I, J, K) in Fortran order, writable.
 
+    Args:
+        path: .nii or .nii.gz.
+        what: names the file in messages.
+        image: intensities, so that a large file which shrank to a hundredth is a bomb; labels may shrink that far.
+
     Raises:
-        StudyError: as ``read_header``; or cut short; or RGB or complex voxels; or more than one volume.
+        StudyError: as ``read_header``; or cut short; or longer than its header says; or RGB or complex voxels; or more
+            than one volume; or more than this machine's memory holds.
     """
     with _opened(path, what) as stream:
         header = _header(stream, what)
         shape, dtype = shape3(header, what), _dtype(header, what)
-        promised = int(np.prod(shape, dtype=np.float64)) * dtype.itemsize
-        held = path.stat().st_size * (_DENSEST if isinstance(stream, igzip.IGzipFile) else 1)
-        if promised > held:
-            raise EOFError(f"its header promises {promised} bytes of voxels")
-        voxels = np.empty(int(np.prod(shape)), dtype)
+        promised = math.prod(shape) * dtype.itemsize
+        packed = isinstance(stream, igzip.IGzipFile)
+        _check_promise(path.stat().st_size, promised, math.prod(shape), what, packed=packed, image=image)
+        voxels = np.empty(math.prod(shape), dtype)  # the system gives the memory only as it is filled
         stream.seek(int(header["vox_offset"]) or header.single_vox_offset)
         _fill(stream, voxels.view(np.uint8).data)
+        _check_end(stream, promised // shape[2], what)
     if not voxels.dtype.isnative:
         voxels = voxels.byteswap(inplace=True).view(dtype.newbyteorder("="))
     return header, voxels.reshape(shape, order="F")
@@ -125,31 +144,29 @@ def _opened(path: Path, what: str) -> Iterator[Any]:
     """The file's bytes, inflated if need be; whatever goes wrong while they are read becomes one clear StudyError."""
     try:
         if not path.is_file():
-            raise StudyError(
-                f"{what}: no such file" if not path.exists() else f"{what}: expected a file, found a folder"
-            )
+            raise StudyError(f"{what}: {_instead_of_a_file(path)}")
         if path.stat().st_size == 0:
             raise StudyError(f"{what}: the file is empty (0 bytes); copy it again")
         with path.open("rb") as raw:
             yield igzip.IGzipFile(fileobj=raw, mode="rb") if raw.peek(2)[:2] == b"\x1f\x8b" else raw
     except _DAMAGE as error:
         raise StudyError(f"{what}: the file is damaged or cut short ({error}); copy it again") from error
+    except MemoryError as error:
+        raise StudyError(f"{what}: its voxels do not fit into the memory of this machine ({error})") from error
     except OSError as error:
         raise StudyError(f"{what}: could not be read ({error.strerror or error})") from error
 
 
+def _instead_of_a_file(path: Path) -> str:
+    if path.is_dir():
+        return "expected a file, found a folder"
+    if path.exists():
+        return "expected a file, found a pipe or a device"
+    return "expected a file, found a link that leads nowhere" if path.is_symlink() else "no such file"
+
+
 def _header(stream: IO[bytes], what: str) -> Any:
-    block = stream.read(Nifti2Header.sizeof_hdr)
-    kind = next((kind for kind in (Nifti1Header, Nifti2Header) if kind.may_contain_header(block)), None)
-    if kind is None:
-        raise StudyError(f"{what}: not a NIfTI file; expected .nii or .nii.gz (convert other formats first)")
-    try:
-        header = kind(block[: kind.sizeof_hdr])
-    except (HeaderDataError, ValueError) as error:
-        raise StudyError(f"{what}: broken NIfTI header ({error})") from error
-    if header["magic"].item() != header.single_magic:
-        raise StudyError(f"{what}: a NIfTI in two files (.hdr and .img); convert it to one .nii.gz")
-    return header
+    return parse_header(stream.read(Nifti2Header.sizeof_hdr), what)
 
 
 def _dtype(header: Any, what: str) -> np.dtype[Any]:
@@ -162,6 +179,18 @@ def _dtype(header: Any, what: str) -> np.dtype[Any]:
     return dtype
 
 
+def _check_promise(held: int, promised: int, voxels: int, what: str, *, packed: bool, image: bool) -> None:
+    """Refuse a header that claims more than its file can hold, before memory is asked for."""
+    if promised > held * (_DENSEST if packed else 1):
+        raise EOFError(f"its header promises {promised} bytes of voxels")
+    if voxels > MOST_VOXELS:
+        raise StudyError(f"{what}: expected at most {MOST_VOXELS} voxels, found {voxels} in the header; repair it")
+    if image and packed and promised > max(FREE_BYTES, held * DENSEST_IMAGE):
+        raise StudyError(
+            f"{what}: expected a CT, found {held} bytes that inflate to {promised}: nothing but zeros; copy it again"
+        )
+
+
 def _fill(stream: IO[bytes], room: memoryview) -> None:
     done = 0
     while done < len(room):
@@ -169,9 +198,21 @@ def _fill(stream: IO[bytes], room: memoryview) -> None:
         if not read:
             raise EOFError(f"found {done} of {len(room)} bytes of voxels")
         done += read
-    if isinstance(stream, igzip.IGzipFile):  # its checksum comes last, and is compared only when it is reached
-        while stream.read(1 << 20):
-            continue
+
+
+def _check_end(stream: IO[bytes], slice_bytes: int, what: str) -> None:
+    """Refuse a file that goes on with more voxels than its header says.
+
+    A few zeros behind the voxels are padding. Anything else means that the header or the voxels are not this file's.
+    Reading to the end also compares a gzip's checksum, which comes last; not reading on ends a stream without an end.
+    """
+    most = max(slice_bytes, _LONGEST_PADDING)
+    rest = stream.read(most)
+    if len(rest) == most or any(rest):
+        raise StudyError(
+            f"{what}: the file goes on behind the last voxel that its header names ({len(rest)} bytes or more); "
+            "its dimensions or its datatype are wrong, or two files were joined"
+        )
 
 
 def _head(header: Any, comment: str) -> bytes:

@@ -7,6 +7,7 @@ Orientation and Spacing are the oracle in the tests.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
+from medseg.errors import GeometryError
 from medseg.study.geometry import reorient
 from medseg.transforms.resampling import resample_classes, resample_image, resampled_affine, resampled_shape
 from medseg.types import Grid, Shape3, Volume
@@ -39,6 +41,18 @@ _IN_PLANE = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], bool)[..., None]
 
 _BODY_MARGIN = 4
 """Voxels kept around the body's box."""
+
+_MOST_GROWTH = 64
+"""Times as many voxels as before that resampling may make: slices of 30 mm become 24 times as many."""
+
+_MOST_VOXELS = 2**30
+"""Voxels that resampling may make of a smaller grid: 4 GiB of float32."""
+
+_FREE_VOXELS = 2**26
+"""Voxels that it may make of any grid: 256 MiB."""
+
+_MOST_IN_ONE = 64
+"""Voxels that may end as one: a study of more is thousands of times smaller than a body."""
 
 
 @dataclass(frozen=True)
@@ -92,11 +106,15 @@ def preprocess(image: Volume, settings: Preprocessing, within: Crop | None = Non
 
     Returns:
         The image in [0, 1] on the network grid and the way back. A study without any body keeps its whole box.
+
+    Raises:
+        GeometryError: a spacing with which the network grid would be absurdly large, or a single voxel.
     """
     voxels, affine = reorient(image.voxels, image.grid.affine)
     crop = within or (body_box(voxels) if settings.crop_to_body else _whole(voxels))
     cropped = Grid(_extent(crop), _shifted(affine, crop))
     target = resampled_shape(cropped, settings.spacing_mm)
+    _check_size(cropped, target)
     resampled = resample_image(_tensor(voxels[crop]), target, antialias=settings.antialias)
     return Preprocessed(
         image=_window(resampled, settings.intensity_range_hu),
@@ -135,6 +153,23 @@ def body_box(voxels: NDArray[Any]) -> Crop:
         for s, d, n in zip(box, step, voxels.shape, strict=True)
     )
     return i, j, k
+
+
+def _check_size(native: Grid, target: Shape3) -> None:
+    """Refuse a spacing that is a mistake before it costs the memory of everything else on the machine."""
+    voxels, resampled = math.prod(native.shape), math.prod(target)
+    most = max(voxels, _FREE_VOXELS, min(_MOST_GROWTH * voxels, _MOST_VOXELS))
+    if resampled <= most and not (resampled == 1 and voxels > _MOST_IN_ONE):
+        return
+    size, spacing = (
+        " x ".join(f"{value:.4g}" for value in values)
+        for values in (np.multiply(native.shape, native.spacing_mm), native.spacing_mm)
+    )
+    before, after = ("x".join(map(str, shape)) for shape in (native.shape, target))
+    raise GeometryError(
+        f"expected a study of a body's size, found {size} mm (spacing {spacing} mm), which resampling would take from "
+        f"{before} to {after} voxels; repair the spacing in the file's header"
+    )
 
 
 def _body(regions: NDArray[np.int32]) -> NDArray[np.bool_]:

@@ -259,11 +259,24 @@ def test_other_objects_beside_the_series_do_not_matter(tmp_path):
     np.testing.assert_array_equal(read_series(tmp_path).voxels, hu(2))
 
 
-def test_broken_file_is_named_and_the_others_are_read(tmp_path, caplog):
+def test_broken_file_is_refused_for_it_may_be_the_last_slice(tmp_path):
     files = write_series(tmp_path, 3)
     files[2].write_bytes(files[2].read_bytes()[:300])
-    np.testing.assert_array_equal(read_series(tmp_path).voxels, hu(2))
-    assert "1 broken files left out (002.dcm: its DICOM header is cut short or damaged" in caplog.text
+    with pytest.raises(StudyError, match=r"1 broken files lie among its slices, maybe slices too \(002.dcm: its DICOM"):
+        read_series(tmp_path)
+
+
+def test_link_that_leads_nowhere_may_be_the_last_slice_too(tmp_path):
+    write_series(tmp_path, 3)[2].unlink()
+    (tmp_path / "002.dcm").symlink_to("gone.dcm")
+    with pytest.raises(StudyError, match=r"\(002.dcm: it is no file, or a link that leads nowhere\)"):
+        read_series(tmp_path)
+
+
+def test_sizes_that_the_files_cannot_hold_are_refused_before_there_is_room_for_them(tmp_path):
+    write_series(tmp_path, 3, Rows=60000, Columns=60000)
+    with pytest.raises(StudyError, match="60000 x 60000 pixels promised, the file has"):
+        read_series(tmp_path)
 
 
 def test_no_patient_is_named_anywhere(tmp_path, caplog):

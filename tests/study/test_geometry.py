@@ -94,6 +94,9 @@ def test_equal_grids_pass():
     [
         (np.eye(3), "4 x 4"),
         (np.diag([1.0, np.nan, 1.0, 1.0]), "not finite"),
+        (np.diag([1.0, 1e-30, 1.0, 1.0]), "expected a spacing between 0.001 and 10000 mm, found 1 x 1e-30 x 1 mm"),
+        (np.diag([1e6, 1.0, 1.0, 1.0]), r"found 1e\+06 x 1 x 1 mm; repair"),
+        (np.eye(4) + np.eye(4, k=3) * 1e9, r"expected an origin within 1e\+06 mm, found 1 0 0 1e\+09;"),
         (np.diag([1.0, 0.0, 1.0, 1.0]), "no volume"),
         (np.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]), "no volume"),
         (np.diag([1.0, 1.0, 1.0, 2.0]), "last row"),

@@ -5,7 +5,8 @@ import logging
 import numpy as np
 import pytest
 
-from medseg.study.hounsfield import AIR_HU, in_hu, warn_of_air
+from medseg.errors import StudyError
+from medseg.study.hounsfield import AIR_HU, in_hu, require_some_finite, warn_of_air
 
 
 @pytest.mark.parametrize(("stored", "expected"), [("u1", "i2"), ("i2", "i2"), ("u2", "f4"), ("i4", "f4"), ("f8", "f4")])
@@ -31,3 +32,9 @@ def test_air_is_told_with_its_numbers_and_only_where_there_is_some(caplog):
     assert [r.getMessage() for r in caplog.records] == [
         "study s1: 3 of 8 voxels were NaN or infinite and became air (-1024 HU)"
     ]
+
+
+def test_image_without_a_finite_voxel_is_refused():
+    assert require_some_finite(2, 3, "x") is None
+    with pytest.raises(StudyError, match="x: expected HU, found 3 voxels that all are NaN or infinite"):
+        require_some_finite(3, 3, "x")

@@ -183,14 +183,15 @@ class TestDicom:
             with pytest.raises(ManifestError, match=r"found none.*series 4 \(SR, 1 file\): SR without pixels"):
                 find_inputs(source)
 
-    def test_broken_files_are_reported_and_a_folder_of_nothing_else_fails_as_a_study(self, tmp_path, caplog):
+    def test_broken_files_are_reported_and_their_folder_fails_as_a_study(self, tmp_path, caplog):
         good = write_series(tmp_path / "good", 3)
         good[0].write_bytes(good[0].read_bytes()[:200])
         touch(tmp_path, "bad/1.dcm", "bad/2.dcm")
         bad, read = find_inputs(tmp_path)
         assert (bad.study_id, read.study_id) == ("bad", "good")
         assert "good: 1 broken DICOM files (000.dcm" in caplog.text
-        assert read_input(read).grid.shape == (5, 6, 2)
+        with pytest.raises(StudyError, match=r"study good .*: 1 broken files lie among its slices"):
+            read_input(read)
         with pytest.raises(StudyError, match=r"study bad .*found 2 broken files"):
             read_input(bad)
 

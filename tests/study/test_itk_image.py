@@ -156,3 +156,20 @@ def test_real_label_lies_on_the_grid_of_its_series(shared_data):
     assert corner_distance_mm(image.grid, label.grid) < 0.01
     assert np.count_nonzero(label.voxels) == 107098
     assert 0 < image.voxels[label.voxels > 0].mean() < 200
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize(("suffix", "sizes"), [(".nrrd", b"sizes: 4 5 %d"), (".mha", b"DimSize = 4 5 %d")])
+def test_more_voxels_than_the_header_says_are_refused_as_fewer_are(tmp_path, suffix, sizes, compressed):
+    path = save(tmp_path / f"a{suffix}", compressed=compressed)
+    whole = path.read_bytes()
+    assert sizes % 6 in whole
+    for count, message in ((5, "goes on behind the last voxel"), (7, "found 240 of 280 bytes")):
+        path.write_bytes(whole.replace(sizes % 6, sizes % count))
+        with pytest.raises(StudyError, match=message):
+            read_itk_image(path)
+
+
+def test_image_without_a_finite_voxel_is_refused(tmp_path):
+    with pytest.raises(StudyError, match="120 voxels that all are NaN or infinite"):
+        read_itk_image(save(tmp_path / "a.nrrd", np.full(VOXELS.shape, np.nan, np.float32)))

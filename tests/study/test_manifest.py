@@ -97,6 +97,14 @@ def test_study_id_unfit_for_a_file_name_is_refused(root, bad):
     assert "study_id: expected letters" in refusal(root, f"{bad},,0,a.nii.gz,")
 
 
+def test_links_in_a_circle_are_left_to_the_study(root):
+    (root / "there.nii.gz").symlink_to("back.nii.gz")
+    (root / "back.nii.gz").symlink_to("there.nii.gz")
+    assert "no such file 'there.nii.gz'" in refusal(root, "x,,0,there.nii.gz,")
+    (found,) = read_manifest(manifest(root, "x,,0,there.nii.gz,"), root, check_files=False)
+    assert found.image == root / "there.nii.gz"
+
+
 def test_link_that_leaves_the_root_is_refused_and_one_that_stays_is_not(root):
     (root.parent / "secret.nii.gz").touch()
     (root / "out.nii.gz").symlink_to(root.parent / "secret.nii.gz")

@@ -91,6 +91,13 @@ def test_not_finite_voxels_become_air_and_are_counted(tmp_path, caplog):
     assert read_image_counted(path)[1] == 3
 
 
+def test_image_without_a_finite_voxel_is_refused(tmp_path):
+    path = tmp_path / "a.nii"
+    nibabel.save(nibabel.Nifti1Image(np.full((2, 3, 4), np.nan, np.float32), np.eye(4)), path)
+    with pytest.raises(StudyError, match=r"study s1 .*: expected HU, found 24 voxels that all are NaN or infinite"):
+        read_image(path, "s1")
+
+
 def test_number_too_large_for_float32_counts_as_infinite(tmp_path):
     array = np.array([[[1e300, 1.0]]])
     assert read_image_counted(save(tmp_path / "a.nii", array))[1] == 1

@@ -1,12 +1,14 @@
 """Bytes in, bytes out: damage is seen, layouts are understood, failed writing leaves nothing."""
 
 import gzip
+import os
 import resource
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
+from isal import igzip
 
 from medseg.errors import StudyError
 from medseg.study.nifti_bytes import read_header, read_stored, write_stored
@@ -101,6 +103,67 @@ def test_header_that_promises_more_than_a_file_can_hold_is_refused_without_the_m
         read_stored(path, "x")
 
 
+def claim(path, shape, dtype_code, content):
+    """A gzip whose header claims a shape and a type of voxels, and holds ``content`` in their place."""
+    raw = bytearray(save(path.with_suffix("")).read_bytes()[:352])
+    raw[42:48] = np.array(shape, "<i2").tobytes()
+    raw[70:72] = np.array([dtype_code], "<i2").tobytes()
+    path.write_bytes(gzip.compress(bytes(raw)) + content)
+    return path
+
+
+ZEROS = gzip.compress(bytes(1 << 24))
+
+
+def test_image_of_nothing_but_zeros_is_refused_when_it_is_large_and_labels_are_not(tmp_path):
+    path = claim(tmp_path / "a.nii.gz", (512, 512, 288), 16, ZEROS * 18)
+    with pytest.raises(StudyError, match=r"x: expected a CT, found \d+ bytes that inflate to 301989888"):
+        read_stored(path, "x", image=True)
+    assert read_stored(path, "x")[1].shape == (512, 512, 288)
+
+
+def test_more_voxels_than_any_ct_has_are_refused(tmp_path):
+    path = tmp_path / "a.nii"
+    path.write_bytes(gzip.decompress(claim(tmp_path / "b.nii.gz", (2048, 2048, 1025), 2, b"").read_bytes()))
+    with path.open("r+b") as file:
+        file.truncate(352 + 2048 * 2048 * 1025)  # no byte of it on the disk
+    with pytest.raises(StudyError, match="x: expected at most 4294967296 voxels, found 4299161600"):
+        read_stored(path, "x")
+
+
+def test_more_than_the_memory_holds_is_refused(tmp_path, monkeypatch):
+    def full(*_):
+        raise MemoryError("Unable to allocate 9 GiB")
+
+    path = save(tmp_path / "a.nii")
+    monkeypatch.setattr("medseg.study.nifti_bytes.np.empty", full)
+    with pytest.raises(StudyError, match=r"x: its voxels do not fit into the memory of this machine \(Unable"):
+        read_stored(path, "x")
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+@pytest.mark.parametrize(("more", "refused"), [(b"\0" * 40, False), (b"\0" * 39 + b"x", True), (b"\0" * 4096, True)])
+def test_what_follows_the_voxels_is_padding_or_refused(tmp_path, name, more, refused):
+    whole = save(tmp_path / "in.nii").read_bytes() + more
+    (tmp_path / name).write_bytes(gzip.compress(whole) if name.endswith("gz") else whole)
+    if refused:
+        with pytest.raises(StudyError, match=r"x: the file goes on behind the last voxel .* \(\d+ bytes or more\)"):
+            read_stored(tmp_path / name, "x")
+    else:
+        np.testing.assert_array_equal(read_stored(tmp_path / name, "x")[1], VOXELS)
+
+
+def test_stream_without_an_end_is_not_read_to_it(tmp_path, monkeypatch):
+    path = tmp_path / "a.nii.gz"
+    path.write_bytes(gzip.compress(save(tmp_path / "in.nii").read_bytes()) + ZEROS * 4)
+    read = []
+    whole = igzip.IGzipFile.read
+    monkeypatch.setattr(igzip.IGzipFile, "read", lambda self, size=-1: read.append(size) or whole(self, size))
+    with pytest.raises(StudyError, match="goes on behind the last voxel"):
+        read_stored(path, "x")
+    assert max(read) == 4096
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -121,6 +184,18 @@ def test_missing_file_and_folder_are_refused(tmp_path):
         read_header(tmp_path / "none.nii", "x")
     with pytest.raises(StudyError, match="found a folder"):
         read_header(tmp_path, "x")
+
+
+def test_links_that_lead_nowhere_and_pipes_are_refused(tmp_path):
+    (tmp_path / "a.nii").symlink_to("b.nii")
+    with pytest.raises(StudyError, match="x: expected a file, found a link that leads nowhere"):
+        read_header(tmp_path / "a.nii", "x")
+    (tmp_path / "b.nii").symlink_to("a.nii")
+    with pytest.raises(StudyError, match="x: expected a file, found a link that leads nowhere"):
+        read_header(tmp_path / "a.nii", "x")
+    os.mkfifo(tmp_path / "c.nii")
+    with pytest.raises(StudyError, match="x: expected a file, found a pipe or a device"):
+        read_header(tmp_path / "c.nii", "x")
 
 
 def test_pair_of_files_is_refused(tmp_path):

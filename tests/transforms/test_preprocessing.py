@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from medseg.errors import GeometryError
 from medseg.study.geometry import orientation
 from medseg.study.phantom import SMALL, make_phantom
 from medseg.transforms.preprocessing import Preprocessing, body_box, preprocess, preprocess_label
@@ -86,6 +87,23 @@ def test_crop_moves_the_origin_with_the_voxels():
     brightest = np.argwhere(ready.image.numpy() == 1.0)
     assert len(brightest) == 1
     assert np.allclose(ready.grid.affine @ [*brightest[0], 1], affine @ [30, 31, 32, 1])
+
+
+@pytest.mark.parametrize(
+    ("spacing_mm", "message"),
+    [
+        (
+            1000.0,
+            r"found 2.4e\+04 x 2e\+04 x 1.6e\+04 mm .* from 24x20x16 to 8000x6667x5333 voxels",
+        ),
+        (0.002, r"found 0.048 x 0.04 x 0.032 mm \(spacing 0.002 x .* to 1x1x1 voxels; repair the spacing"),
+    ],
+)
+def test_spacing_that_no_body_has_is_refused_before_it_costs_memory(spacing_mm, message):
+    image = Volume(np.zeros((24, 20, 16), np.int16), Grid((24, 20, 16), np.diag([spacing_mm] * 3 + [1.0])))
+    with pytest.raises(GeometryError, match=message):
+        preprocess(image, Preprocessing((3.0, 3.0, 3.0)))
+    assert preprocess(image, Preprocessing()).grid.shape == (24, 20, 16)  # nothing is resampled, nothing grows
 
 
 def test_window_clips_and_scales_to_one():

@@ -1,0 +1,34 @@
+"""The generators of bad studies beside this file are modules that its tests import; the model is a tiny one."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory) -> Path:
+    """A model folder: a U-Net of random weights, resampling to 4 mm."""
+    from medseg.inference.model import save_model
+    from medseg.networks import build_network
+    from medseg.types import ModelSpec
+
+    options = {"channels": [2, 4], "strides": [2], "num_res_units": 0, "norm": "instance"}
+    spec = ModelSpec(
+        network="unet",
+        options=options,
+        spatial_dims=3,
+        in_channels=1,
+        class_names=("liver", "tumour"),
+        mode="patch",
+        slab_neighbours=0,
+        preprocessing={"spacing_mm": (4.0, 4.0, 4.0), "intensity_range_hu": (-100.0, 240.0)},
+        inference={"size": (32, 32, 32), "overlap": 0.25, "flip_axes": (), "keep_largest": ()},
+    )
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("faults") / "model"
+    save_model(folder, build_network("unet", 3, 1, 3, **options), spec)
+    return folder
