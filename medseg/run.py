@@ -17,7 +17,7 @@ from medseg.reports.progress import Display
 from medseg.run_folder import RunFolder, find_run, logged, new_run, require_same_studies
 from medseg.study.manifest import Splits, assign_folds, read_manifest, split
 from medseg.tracking import NoTracker, Tracker
-from medseg.types import Study
+from medseg.types import Study, StudyInput
 
 if TYPE_CHECKING:
     import torch
@@ -228,14 +228,18 @@ def segment_and_score(
     A study that breaks becomes a failure with its reason; the others are scored.
     """
     from medseg.evaluation import Evaluation, Failure, score_files
-    from medseg.inference.batch import segment_studies
+    from medseg.inference.batch import fingerprint, segment_studies
     from medseg.inference.model import load_segmenter
 
     segmenter = load_segmenter(folder.model, device)
-    inputs = [(s.study_id, s.image) for s in studies]
+    inputs = [StudyInput(s.study_id, s.image) for s in studies]
     with display.stage("segmenting", len(studies)):
         outcomes = segment_studies(
-            segmenter, inputs, folder.segmentations, on_done=lambda outcome: display.advance(outcome.study_id)
+            segmenter,
+            inputs,
+            folder.segmentations,
+            fingerprint=fingerprint([folder.model], {}),
+            on_done=lambda outcome: display.advance(outcome.study_id),
         )
     failed = {o.study_id: o.reason for o in outcomes if o.status == "failed"}
     reference_map = build.label_map_of(config)

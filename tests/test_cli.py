@@ -22,6 +22,7 @@ from medseg.config.schema import PipelineConfig
 from medseg.reports.progress import Display
 from medseg.study.nifti import write_labels
 from medseg.study.phantom import SMALL
+from medseg.tracking import registry
 from medseg.types import Grid, Volume
 
 
@@ -353,7 +354,10 @@ class TestSegment:
         self, medseg: Medseg, model: Path, phantoms: Path, tmp_path: Path
     ) -> None:
         ended = self._segment(medseg, model, phantoms / "images", tmp_path, "--device", "cpu", "--quiet")
-        assert ended == Ended(0, f"6 of 6 studies segmented into {tmp_path / 'out'}\n", "")
+        assert (ended.code, ended.err) == (0, "")
+        lines = ended.out.splitlines()
+        assert lines[0] == "6 of 6 studies segmented"
+        assert re.fullmatch(rf"[\d.]+ studies a minute, log: {tmp_path / 'out' / 'segment.jsonl'}", lines[1])
         names = sorted(p.name for p in (tmp_path / "out").glob("*.nii.gz"))
         assert names == [f"phantom_00{n}.nii.gz" for n in range(6)]
 
@@ -372,10 +376,57 @@ class TestSegment:
         (images / "broken.nii.gz").write_bytes((images / "whole.nii.gz").read_bytes()[:2000])
         ended = self._segment(medseg, model, images, tmp_path)
         assert ended.code == 1
-        assert "1 failed, each with its reason in" in ended.err
-        assert "cut short" in (tmp_path / "out" / "segment.jsonl").read_text()
-        assert "1 of 2 studies segmented" in ended.out
+        lines = ended.out.splitlines()
+        assert lines[:2] == ["1 of 2 studies segmented", "1 failed:"]
+        assert re.match("  broken: .*cut short", lines[2])
+        assert re.fullmatch(r"segmenting: 2\n\[2/2\] whole ok [\d.]+ s\n", ended.err)  # pytest has the log
         assert [p.name for p in (tmp_path / "out").glob("*.nii.gz")] == ["whole.nii.gz"]
+
+    def test_second_run_skips_again_does_not_and_json_is_one_line_each(
+        self, medseg: Medseg, model: Path, phantoms: Path, tmp_path: Path
+    ) -> None:
+        def statuses(*more: object) -> list[str]:
+            ended = self._segment(medseg, model, phantoms / "images", tmp_path, "--json", "--shard", "1/3", *more)
+            *studies, summary = [json.loads(line) for line in ended.out.splitlines()]
+            assert [study["study_id"] for study in studies] == ["phantom_000", "phantom_003"]
+            assert (summary["studies"], summary["failures"]) == (2, {})
+            return [study["status"] for study in studies]
+
+        assert [statuses(), statuses(), statuses("--again")] == [["ok"] * 2, ["skipped"] * 2, ["ok"] * 2]
+        (tmp_path / "out" / "phantom_003.nii.gz").unlink()
+        assert statuses() == ["skipped", "ok"]
+
+    @pytest.mark.slow
+    def test_two_workers_give_the_same_label_maps(
+        self, medseg: Medseg, model: Path, phantoms: Path, tmp_path: Path
+    ) -> None:
+        manifest = tmp_path / "two.csv"
+        manifest.write_text("".join((phantoms / "manifest.csv").open().readlines()[:3]))
+        for workers in (1, 2):
+            output = ("--output", tmp_path / f"out{workers}")
+            arguments = ("--model", model, "--input", manifest, "--root", phantoms, "--workers", workers)
+            assert medseg("segment", *arguments, *output, "--device", "cpu").code == 0
+        for name in ("phantom_000.nii.gz", "phantom_001.nii.gz"):
+            assert (tmp_path / "out1" / name).read_bytes() == (tmp_path / "out2" / name).read_bytes()
+
+    def test_model_can_be_named_by_its_mlflow_uri(
+        self, medseg: Medseg, model: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked = []
+        monkeypatch.setattr(registry, "download_model", lambda uri: asked.append(uri) or model)
+        image = phantoms / "images" / "phantom_000.nii.gz"
+        ended = medseg("segment", "--model", "models:/liver@champion", "--input", image, "--output", tmp_path / "out")
+        assert (ended.code, asked) == (0, ["models:/liver@champion"])
+
+    def test_interruption_by_sigterm_is_code_143(
+        self, medseg: Medseg, model: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from medseg.inference.segmenter import Segmenter
+
+        monkeypatch.setattr(Segmenter, "segment_volume", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        ended = self._segment(medseg, model, phantoms / "images", tmp_path)
+        assert (ended.code, ended.err.splitlines()[-1]) == (143, "interrupted; the same command goes on")
+        assert list((tmp_path / "out").iterdir()) == []
 
     def test_what_is_no_model_no_input_or_no_device_is_code_2(
         self, medseg: Medseg, model: Path, phantoms: Path, tmp_path: Path
@@ -384,6 +435,7 @@ class TestSegment:
         empty.mkdir()
         assert "or DICOM files in this folder, found none" in self._segment(medseg, model, empty, tmp_path).err
         assert "expected a model folder" in self._segment(medseg, empty, phantoms / "images", tmp_path).err
+        assert "such as 1/8" in self._segment(medseg, model, phantoms / "images", tmp_path, "--shard", "3/2").err
         assert self._segment(medseg, model, phantoms / "images", tmp_path, "--device", "gpu").code == 2
         assert not (tmp_path / "out").exists()
 

@@ -110,6 +110,15 @@ def model_folder(model: Path | str) -> Path:
     return folder
 
 
+def model_classes(model: Path | str) -> tuple[str, ...]:
+    """Foreground class names of a model folder, without loading its weights.
+
+    Raises:
+        CheckpointError: a file is missing, or model.json is none.
+    """
+    return _read_spec(model_folder(model) / "model.json").class_names
+
+
 def _load_network(folder: Path, spec: ModelSpec) -> nn.Module:
     from safetensors import SafetensorError
     from safetensors.torch import load_file

@@ -21,6 +21,7 @@ from medseg.inference.locate import Locate, organ_box
 from medseg.inference.memory import bytes_of, plan
 from medseg.inference.postprocess import by_name, postprocess
 from medseg.inference.predictor import Network, Predictor, entropy
+from medseg.inference.record import Outcome
 from medseg.inference.result import Segmentation
 from medseg.inference.sliding_window import BLANK_LOGIT, predict_slices
 from medseg.inference.windows import Windows
@@ -184,6 +185,16 @@ class Segmenter:
         volume = read_input(study)
         write_labels(Path(output), self.segment(volume), volume)
         return Path(output)
+
+    def segment_batch(self, source: Path | str, output: Path | str, **options: Any) -> list[Outcome]:
+        """Segment a file, folder, tree or manifest into ``output``; see ``batch.segment_studies`` for the options.
+
+        Raises:
+            ManifestError: there is nothing to segment.
+        """
+        from medseg.inference.batch import segment_batch
+
+        return segment_batch(self, source, output, **options)
 
     def network_classes(self, image: Volume) -> tuple[NDArray[np.uint8], Preprocessed]:
         """Class indices (i, j, k) on the network grid, neither restored nor post-processed, and that grid."""

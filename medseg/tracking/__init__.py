@@ -5,6 +5,7 @@
     database.py         the SQLite file in the runs folder
     mlflow_tracker.py   ``MlflowTracker``: a Tracker that writes to one MLflow run
     model.py, pyfunc.py the model folder as an MLflow model that segments a NIfTI file
+    registry.py         a recorded or registered model back as a model folder
     environment.py      what is worth knowing about the machine and the code of a run
     ui.py               the MLflow UI on the runs folder, and links into it
 

@@ -57,7 +57,7 @@ def open_tracker(
         TrackingError: mlflow is not installed, the store does not answer or is not MLflow's, the experiment was
             deleted, or the run to resume is not there.
     """
-    mlflow = _import_mlflow()
+    mlflow = import_mlflow()
     from sqlalchemy.exc import SQLAlchemyError  # installed with mlflow
 
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or default_uri(folder)
@@ -81,7 +81,12 @@ def open_tracker(
         ) from error
 
 
-def _import_mlflow() -> Any:
+def import_mlflow() -> Any:
+    """The mlflow package, with settings under which a dead server stops nobody.
+
+    Raises:
+        TrackingError: it is not installed.
+    """
     for key, value in _SETTINGS.items():
         os.environ.setdefault(key, value)
     try:

@@ -1,21 +1,23 @@
-"""Many studies: a broken one stops none of the others."""
+"""Many studies: found wherever they lie, and a broken one stops none of the others."""
 
+import errno
 import json
-from pathlib import Path
+import os
+import subprocess
+import sys
+import time
+from dataclasses import fields
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 
-from medseg.errors import StudyError
-from medseg.inference.batch import segment_studies
+from medseg import files
+from medseg.errors import ConfigError
+from medseg.inference.batch import Outcome, segment_batch, segment_studies, shard
 from medseg.inference.model import load_segmenter
-from medseg.inference.segmenter import Segmenter
-from medseg.study.geometry import require_same_grid
-from medseg.study.inputs import find_inputs, read_input
-from medseg.study.nifti import read_grid, read_image, write_image
-from medseg.types import Grid
-from tests.study.dicom_files import write_series
+from medseg.inference.record import Record
+from medseg.study.nifti import read_image, write_image
+from medseg.types import Grid, StudyInput
 
 
 @pytest.fixture
@@ -26,7 +28,15 @@ def studies(tmp_path):
         write_image(tmp_path / f"{name}.nii.gz", voxels, Grid(voxels.shape, np.diag([-6.0, 6.0, 5.0, 1.0])))
     cut = tmp_path / "cut.nii.gz"
     cut.write_bytes(cut.read_bytes()[:-100])
-    return [(name, tmp_path / f"{name}.nii.gz") for name in ("good", "cut", "gone", "last")]
+    return [StudyInput(name, tmp_path / f"{name}.nii.gz") for name in ("good", "cut", "gone", "last")]
+
+
+def lines(output):
+    return [json.loads(line) for line in (output / "segment.jsonl").read_text().splitlines()]
+
+
+def statuses(outcomes):
+    return {o.study_id: o.status for o in outcomes}
 
 
 def test_broken_studies_fail_with_their_reason_and_the_others_are_segmented(model, studies, tmp_path, caplog):
@@ -49,51 +59,156 @@ def test_broken_studies_fail_with_their_reason_and_the_others_are_segmented(mode
     assert [record.message[:4] for record in caplog.records if record.levelname == "ERROR"] == ["cut:", "gone"]
 
 
+def test_neighbours_of_broken_studies_are_bit_identical(model, studies, tmp_path):
+    segmenter = load_segmenter(model()[0], "cpu")
+    segment_studies(segmenter, studies, tmp_path / "with")
+    segment_studies(segmenter, [studies[0], studies[3]], tmp_path / "without")
+    for name in ("good.nii.gz", "last.nii.gz"):
+        assert (tmp_path / "with" / name).read_bytes() == (tmp_path / "without" / name).read_bytes()
+
+
 def test_record_has_a_line_for_every_study_of_every_run(model, studies, tmp_path):
     segmenter = load_segmenter(model()[0], "cpu")
     segment_studies(segmenter, studies[:2], tmp_path / "out")
     segment_studies(segmenter, studies[3:], tmp_path / "out")
-    lines = [json.loads(line) for line in (tmp_path / "out" / "segment.jsonl").read_text().splitlines()]
-    assert [line["study_id"] for line in lines] == ["good", "cut", "last"]
-    assert set(lines[0]) == {"study_id", "status", "reason", "segmentation", "seconds"}
-    assert lines[0]["seconds"] > 0
+    found = lines(tmp_path / "out")
+    assert [line["study_id"] for line in found] == ["good", "cut", "last"]
+    assert set(found[0]) == {field.name for field in fields(Outcome)}
+    assert found[0]["ended"] <= found[1]["ended"]
+    assert found[0]["voxels"] == 12 * 10 * 8
+    assert found[0]["total_s"] > 0
 
 
-@pytest.mark.parametrize(
-    "error", [StudyError("a\nb"), OSError("a b"), MemoryError(), RuntimeError("CUDA out of memory")]
-)
-def test_any_failure_of_a_study_is_one_line_and_not_the_end(studies, tmp_path, monkeypatch, error):
-    class Failing(Segmenter):
-        def __init__(self):
-            pass
+def test_second_run_skips_what_is_done_and_tries_again_what_failed(model, studies, tmp_path):
+    segmenter = load_segmenter(model()[0], "cpu")
 
-        def segment_file(self, image, output):
-            raise error
+    def run(inputs=studies, **options):
+        return statuses(segment_studies(segmenter, inputs, tmp_path / "out", **{"fingerprint": "one", **options}))
 
-    outcomes = segment_studies(Failing(), studies, tmp_path / "out")
-    assert {o.status for o in outcomes} == {"failed"}
-    expected = {StudyError: "a b", OSError: "OSError: a b", MemoryError: "MemoryError"}
-    assert {o.reason for o in outcomes} == {expected.get(type(error), "RuntimeError: CUDA out of memory")}
+    first = {"good": "ok", "cut": "failed", "gone": "failed", "last": "ok"}
+    second = {**first, "good": "skipped", "last": "skipped"}
+    assert run() == first
+    assert run() == second
+    assert run(again=True) == first
+    assert run(fingerprint="two") == first
+    assert run(fingerprint="") == first  # nothing is known of the model
+    assert run() == first  # the label maps are of another run by now
+    (tmp_path / "out" / "good.nii.gz").unlink()
+    assert run() == {**second, "good": "ok"}
+    os.utime(studies[3].path, ns=(1, 1))
+    assert run() == {**second, "last": "ok"}
+    assert run() == second
+    assert lines(tmp_path / "out")[-4]["reason"] == "done before"
+
+
+def test_full_disk_fails_the_study_that_met_it_and_leaves_nothing_of_it(model, studies, tmp_path, monkeypatch):
+    flush = files._flush
+
+    def full(path):
+        if path.name.endswith("good.nii.gz"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        flush(path)
+
+    monkeypatch.setattr(files, "_flush", full)
+    outcomes = segment_studies(load_segmenter(model()[0], "cpu"), [studies[0], studies[3]], tmp_path / "out")
+    assert statuses(outcomes) == {"good": "failed", "last": "ok"}
+    assert "No space left on device" in outcomes[0].reason
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["last.nii.gz", "segment.jsonl"]
 
 
 def test_output_folder_that_is_the_input_folder_costs_no_image(model, studies, tmp_path):
-    before = studies[0][1].read_bytes()
+    before = studies[0].path.read_bytes()
     (outcome,) = segment_studies(load_segmenter(model()[0], "cpu"), studies[:1], tmp_path)
     assert "would replace its own image" in outcome.reason
-    assert studies[0][1].read_bytes() == before
-
-
-def test_every_format_is_segmented_on_its_own_grid(model, tmp_path):
-    folder = tmp_path / "in"
-    write_series(folder / "ct", 6)
-    write_series(folder / "tilted", 6, step=(0, 0.75, 2))
-    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((8, 10, 12), np.int16)), str(folder / "b.nrrd"))
-    inputs = find_inputs(folder)
-    outcomes = segment_studies(load_segmenter(model()[0], "cpu"), inputs, tmp_path / "out")
-    assert [(o.study_id, o.status) for o in outcomes] == [("b", "ok"), ("ct", "ok"), ("tilted", "ok")]
-    for study, outcome in zip(inputs, outcomes, strict=True):
-        require_same_grid(read_input(study).grid, read_grid(Path(outcome.segmentation)), study.study_id)
+    assert studies[0].path.read_bytes() == before
 
 
 def test_no_studies_have_no_outcomes(tmp_path):
     assert segment_studies(None, [], tmp_path / "out") == []
+
+
+def test_whole_folder_in_one_call(model, studies, tmp_path):
+    outcomes = segment_batch(load_segmenter(model()[0], "cpu"), tmp_path, tmp_path / "out")
+    assert statuses(outcomes) == {"cut": "failed", "good": "ok", "last": "ok"}
+
+
+def test_several_processes_need_a_function_that_loads_the_model(fake, numbers, tmp_path):
+    with pytest.raises(TypeError, match=r"functools\.partial"):
+        segment_studies(fake.load(), numbers(1, 2), tmp_path / "out", workers=2)
+    outcomes = segment_studies(fake.load, numbers(1), tmp_path / "out", read=fake.read, write=fake.write)
+    assert statuses(outcomes) == {"a": "ok"}
+
+
+def test_largest_files_are_begun_first_and_outcomes_come_in_the_order_of_the_inputs(fake, numbers, tmp_path):
+    inputs, begun = [*numbers(1, 1000, 20), StudyInput("gone", tmp_path / "gone")], []
+    outcomes = segment_studies(
+        fake.load(),
+        inputs,
+        tmp_path / "out",
+        read=fake.read,
+        write=fake.write,
+        largest_first=True,
+        on_done=lambda outcome: begun.append(outcome.study_id),
+    )
+    assert begun == ["b", "c", "a", "gone"]
+    assert [outcome.study_id for outcome in outcomes] == ["a", "b", "c", "gone"]
+
+
+def started(fake, inputs, tmp_path, takes_s):
+    command = [sys.executable, fake.__file__, inputs[0].path.parent, tmp_path / "out", str(takes_s)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_killed_run_goes_on_where_it_stopped(fake, numbers, tmp_path):
+    """a and b are done; c is killed in the middle of its writing; d was never begun."""
+    output, inputs = tmp_path / "out", numbers(1, 2, fake.HANGS, -4)
+    killed = started(fake, inputs, tmp_path, 0.0)
+    while not (half := list(output.glob(".????????.c.nii.gz"))) or not half[0].read_text():
+        time.sleep(0.01)
+    killed.kill()
+    killed.wait()
+    assert [line["study_id"] for line in lines(output)] == ["a", "b"]
+    with (output / "segment.jsonl").open("a") as file:
+        file.write('{"study_id": "c", "stat')  # the kill may come here, too
+    inputs[2].path.write_text("3")
+    outcomes = segment_studies(fake.load(), inputs, output, read=fake.read, write=fake.write, fingerprint="f")
+    assert statuses(outcomes) == {"a": "skipped", "b": "skipped", "c": "ok", "d": "ok"}
+    assert {p.name: p.read_text() for p in output.iterdir() if p.name != "segment.jsonl"} == {
+        "a.nii.gz": "8",
+        "b.nii.gz": "8",
+        "c.nii.gz": "8",
+        "d.nii.gz": "0",
+    }
+    assert Record(output / "segment.jsonl").last("c").status == "ok"
+
+
+def test_two_runs_into_one_folder_share_the_work(fake, numbers, tmp_path):
+    inputs = numbers(*range(1, 13), None)
+    runs = [started(fake, inputs, tmp_path, 0.05) for _ in range(2)]
+    ended = [dict(word.split(":") for word in run.communicate(timeout=60)[0].split()) for run in runs]
+    found = lines(tmp_path / "out")
+    done = sorted(line["study_id"] for line in found if line["status"] == "ok")
+    assert done == [study.study_id for study in inputs[:12]]  # each once
+    names = {study.study_id for study in inputs}
+    assert [set(run) for run in ended] == [names, names]  # and both know how each ended
+    assert {run["m"] for run in ended} == {"failed"}
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [*(f"{n}.nii.gz" for n in done), "segment.jsonl"]
+
+
+@pytest.mark.parametrize("of", [1, 3, 7, 20])
+def test_shards_are_disjoint_complete_and_even(tmp_path, of):
+    inputs = [StudyInput(name, tmp_path) for name in "gbafcdejih"]
+    shards = [[s.study_id for s in shard(inputs, f"{number}/{of}")] for number in range(1, of + 1)]
+    assert sorted(name for part in shards for name in part) == list("abcdefghij")
+    assert max(map(len, shards)) - min(map(len, shards)) <= 1
+
+
+def test_second_shard_of_three_is_every_third_from_the_second(tmp_path):
+    inputs = [StudyInput(name, tmp_path) for name in "hgfedcba"]
+    assert [study.study_id for study in shard(inputs, "2/3")] == ["b", "e", "h"]
+
+
+@pytest.mark.parametrize("text", ["0/4", "5/4", "1", "1/0", "a/b", "1/4 ", "-1/4"])
+def test_wrong_shard_is_explained(text):
+    with pytest.raises(ConfigError, match="such as 1/8"):
+        shard([], text)
