@@ -12,12 +12,14 @@
 A message says what was expected, what was found, which study or YAML line, and what to do.
 """
 
+import re
+
 LONGEST_REASON = 500
 """Characters of a study's reason; what a damaged file put into a message may be far longer."""
 
 
 def reason(study_id: str, error: BaseException) -> str:
-    """One line that says why a study failed, without its id in front: for lists that give the id themselves.
+    """One line that says why a study failed, without its id in front (and with its path behind): lists give the id.
 
     Control characters, which could move a terminal's cursor, become spaces; more than ``LONGEST_REASON`` characters
     are cut.
@@ -25,8 +27,9 @@ def reason(study_id: str, error: BaseException) -> str:
     text = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())
     if not isinstance(error, MedsegError) or not text:
         text = f"{type(error).__name__}: {text}".removesuffix(": ")
-    for prefix in (f"study {study_id}: ", f"{study_id}: "):
-        text = text.removeprefix(prefix)
+    named = re.match(rf"(?:study )?{re.escape(study_id)}(?: \((.*?)\))?: (.*)", text)
+    if named:
+        text = named[2] + (f" ({named[1]})" if named[1] else "")
     return text if len(text) <= LONGEST_REASON else f"{text[: LONGEST_REASON - 4]} ..."
 
 

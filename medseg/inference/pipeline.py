@@ -6,6 +6,7 @@ While a study is predicted, the next one is read and the one before is written, 
 from __future__ import annotations
 
 import logging
+import os
 import resource
 import sys
 import threading
@@ -154,7 +155,7 @@ def _read(task: Task, stages: Stages) -> _Job:
         study, place = task.study, label_map_path(stages.output, task.study.study_id)
         if place.parent != stages.output or "\0" in place.name:
             raise StudyError(f"{study.study_id!r} cannot name a file in {stages.output}; choose another study id")
-        if study.path.resolve() == place.resolve():
+        if os.path.realpath(study.path) == os.path.realpath(place):  # resolve() raises where links run in a circle
             raise StudyError(f"{study.path}: the segmentation would replace its own image; choose another output")
         return stages.read(study)
 

@@ -110,10 +110,11 @@ def _of_file(path: Path) -> list[StudyInput]:
 
 def _folders(source: Path, exclude: Path | None) -> Iterator[tuple[Path, list[str]]]:
     """Every folder with its file names; links to folders are not followed, so no loop can catch us."""
-    apart = exclude.resolve() if exclude and exclude.resolve() != source.resolve() else None
+    own = os.path.realpath(source)  # resolve() raises where links run in a circle
+    apart = os.path.realpath(exclude) if exclude and os.path.realpath(exclude) != own else None
     for name, folders, files in os.walk(source):
         folder = Path(name)
-        folders[:] = sorted(f for f in folders if not f.startswith(".") and (folder / f).resolve() != apart)
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and os.path.realpath(folder / f) != apart)
         yield folder, sorted(f for f in files if not f.startswith("."))
 
 
@@ -127,7 +128,7 @@ def _of_folder(folder: Path, names: list[str], top: Path, left_out: list[str]) -
 
 def _of_series(folder: Path, scan: Scan, top: Path, left_out: list[str]) -> list[StudyInput]:
     """The series of one folder that may be segmented; the others are logged and added to ``left_out``."""
-    base = _id(*(folder.relative_to(top).parts or (folder.resolve().name,)))
+    base = _id(*(folder.relative_to(top).parts or (os.path.basename(os.path.realpath(folder)),)))
     usable = {}
     for uid, headers in scan.series.items():
         if why := why_no_ct(headers):
