@@ -15,16 +15,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from medseg.version import __version__
+
 if TYPE_CHECKING:
     from medseg.inference.segmenter import Segmenter
 
 __all__ = ["__version__", "load_segmenter"]
 
-__version__ = "0.1.0"
 
-
-def load_segmenter(model: Any, device: str = "auto") -> Segmenter:
-    """Load a model folder as a callable segmenter; see ``inference.model.load_segmenter``."""
+def load_segmenter(model: Any, device: str = "auto", **options: Any) -> Segmenter:
+    """Load a model folder, or several as an ensemble; see ``inference.model.load_segmenter`` for the options."""
     from medseg.inference.model import load_segmenter as load
 
-    return load(model, device)
+    return load(model, device, **options)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medseg import __version__
 from medseg.errors import ConfigError, MedsegError
+from medseg.version import __version__
 
 if TYPE_CHECKING:
     from medseg.config.schema import PipelineConfig

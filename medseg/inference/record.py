@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from medseg import __version__
 from medseg.types import StudyInput
+from medseg.version import __version__
 
 RECORD = "segment.jsonl"
 """Name of the record in the output folder."""

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg import __version__
 from medseg.errors import GeometryError, StudyError
 from medseg.files import atomic_path
 from medseg.study.geometry import GRID_TOLERANCE_MM
 from medseg.study.segment_codes import segment_codes
 from medseg.types import Volume
+from medseg.version import __version__
 
 _SERIES_NUMBER = 9000
 """Above the series that scanners make; viewers list it last."""
