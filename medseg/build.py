@@ -132,6 +132,7 @@ def model_spec(config: PipelineConfig) -> ModelSpec:
         inference={
             "size": _three(inference.window_size or config.data.patch_size),
             "overlap": inference.overlap,
+            "placement": inference.placement,
             "blending": inference.blending,
             "batch_size": inference.batch_size,
             "flip_axes": tuple(_AXES[a] for a in inference.flip_axes),

@@ -89,11 +89,14 @@ class TestModelSpec:
         assert spec.inference == {
             "size": (8, 12, 16),
             "overlap": 0.75,
+            "placement": "even",
             "blending": "constant",
             "batch_size": 7,
             "flip_axes": (0, 2),
             "scales": (0.75, 1.0),
             "scale_fusion": "max",
+            "locate": None,
+            "memory_gib": None,
             "crf": None,
             "postprocess": {
                 "thresholds": {"tumour": 0.3},

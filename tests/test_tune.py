@@ -16,6 +16,7 @@ from medseg.config.load import dump, load_pipeline
 from medseg.config.schema import PipelineConfig
 from medseg.errors import CheckpointError, ConfigError, ManifestError, StudyError
 from medseg.inference import segmenter as segmenters
+from medseg.inference.model import load_segmenter, save_model
 from medseg.inference.postprocess import Inside, PostProcessing, postprocess
 from medseg.reports.progress import Display
 from medseg.run_folder import RunFolder, new_run
@@ -33,7 +34,7 @@ def make_run(config: PipelineConfig, folds: dict[str, str] | None = None) -> Pat
     studies = read_manifest(config.data.manifest, config.data.root)
     changed = [type(s)(**{**s.__dict__, "fold": (folds or {}).get(s.study_id, s.fold)}) for s in studies]
     write_manifest(folder.manifest, changed, config.data.root)
-    segmenters.save_model(folder.model, build.network(config), build.model_spec(config))
+    save_model(folder.model, build.network(config), build.model_spec(config))
     return folder.path
 
 
@@ -72,7 +73,7 @@ def test_the_step_that_mends_is_found_on_the_validation_fold_and_used_by_the_mod
     written = json.loads(path.read_text())["inference"]
     assert written["postprocess"] == {"thresholds": {"tumour": 0.3}, **SECTION}
     assert written["overlap"] == 0.25
-    assert segmenters.load_segmenter(run, "cpu").postprocessing == PostProcessing({2: Inside((1,), 20.0)})
+    assert load_segmenter(run, "cpu").postprocessing == PostProcessing({2: Inside((1,), 20.0)})
     assert sorted(p.name for p in path.parent.iterdir()) == ["model.json", "weights.safetensors"]
 
 
@@ -83,7 +84,7 @@ def test_a_second_call_segments_nothing_again_until_the_weights_change(tiny_conf
     assert tune_postprocessing([run], device="cpu", display=QUIET) == first
     assert len(faulty) == 1
     other = build.network(tiny_config("training.seed=1"))
-    segmenters.save_model(run / "model", other, build.model_spec(tiny_config()))
+    save_model(run / "model", other, build.model_spec(tiny_config()))
     tune_postprocessing([run], device="cpu", display=QUIET)
     assert len(faulty) == 2
 
@@ -157,9 +158,9 @@ def test_a_model_older_than_the_section_is_written_anew(tiny_config: Config) -> 
     del entries["inference"]["postprocess"]
     entries["inference"]["keep_largest"] = ["tumour"]
     path.write_text(json.dumps(entries))
-    assert segmenters.load_segmenter(run, "cpu").postprocessing == PostProcessing(keep_largest=(2,))
+    assert load_segmenter(run, "cpu").postprocessing == PostProcessing(keep_largest=(2,))
     write_into_model(run, {"fill_holes": ["liver"]})
-    assert segmenters.load_segmenter(run, "cpu").postprocessing == PostProcessing(fill_holes=(1,))
+    assert load_segmenter(run, "cpu").postprocessing == PostProcessing(fill_holes=(1,))
 
 
 def test_the_network_itself_segments_without_post_processing(tiny_config: Config, monkeypatch: Any) -> None:

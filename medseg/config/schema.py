@@ -79,6 +79,9 @@ class PreprocessingConfig(Section):
     """Cut the air around the body away."""
     antialias: bool = True
     """Average, rather than pick, voxels when the network grid is coarser than the study's."""
+    convention: Literal["medseg", "monai"] = "medseg"
+    """monai: the grid and the crop of MONAI's Spacing and CropForeground, for networks trained behind them; it never
+    averages. With `inference.placement: steps` the windows are MONAI's too."""
 
     @field_validator("intensity_range_hu")
     @classmethod
@@ -268,6 +271,8 @@ class InferenceConfig(Section):
     """Voxels of a window on the network grid; null takes data.patch_size."""
     overlap: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
     """Share of a window that its neighbour covers too."""
+    placement: Literal["even", "steps"] = "even"
+    """even: windows spread evenly from edge to edge; steps: at multiples of one step, the last pushed back (MONAI)."""
     blending: Literal["gaussian", "constant"] = "gaussian"
     batch_size: PositiveInt = 4
     """Windows per forward pass."""

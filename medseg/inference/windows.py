@@ -26,6 +26,8 @@ class Windows:
         flip_axes: average over all combinations of mirroring along these axes (0, 1, 2).
         scales: factors by which the network sees each window resized, along all its axes (a slab's channels are none);
             flips come at every scale, and ``len(scales)`` times as many forward passes.
+        placement: even spreads windows from edge to edge; steps puts them at multiples of one step and pushes the last
+            back onto the edge, as MONAI does.
         scale_fusion: mean of the logits over the scales, or their maximum, class by class (DeepLab v2).
 
     Raises:
@@ -41,6 +43,7 @@ class Windows:
     flip_axes: tuple[int, ...] = ()
     scales: tuple[float, ...] = (1.0,)
     scale_fusion: Literal["mean", "max"] = "mean"
+    placement: Literal["even", "steps"] = "even"
 
     def __post_init__(self) -> None:
         if len(self.size) != 3 or min(self.size) < 1 or (self.mode != "patch" and self.size[2] != 1):
@@ -51,12 +54,14 @@ class Windows:
             raise ValueError(f"expected a mode and a blending of those known: {self.mode}, {self.blending}")
         if not set(self.flip_axes) <= {0, 1, 2}:
             raise ValueError(f"flip_axes: expected some of 0, 1, 2: {self.flip_axes}")
+        if self.placement not in ("even", "steps"):
+            raise ValueError(f"expected a placement even or steps: {self.placement}")
         if not self.scales or not min(self.scales) > 0 or self.scale_fusion not in ("mean", "max"):
             raise ValueError(f"expected scales above 0 and a fusion mean or max: {self.scales}, {self.scale_fusion}")
 
 
 def window_starts(shape: Sequence[int], windows: Windows) -> list[list[int]]:
-    """First voxel of every window along each axis: evenly spread from edge to edge, sharing at least ``overlap``.
+    """First voxel of every window along each axis, from edge to edge, sharing at least ``overlap``.
 
     The grid of windows is the product of the three lists; the last window ends on the last voxel.
     """
@@ -68,6 +73,9 @@ def window_starts(shape: Sequence[int], windows: Windows) -> list[list[int]]:
         step = max(1, int(size * (1.0 - windows.overlap) + 1e-6))  # 10 * (1 - 0.8) is 1.9999999999999996
         count = -(-(length - size) // step) + 1
         last = length - size
+        if windows.placement == "steps":
+            starts.append([min(i * step, last) for i in range(count)])
+            continue
         starts.append([round(i * last / (count - 1)) for i in range(count)] if count > 1 else [0])
     return starts
 

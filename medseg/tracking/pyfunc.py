@@ -48,9 +48,9 @@ class SegmentationModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlf
     def _load(self, model_dir: Path) -> Segmenter:
         """Load on first use, so that looking at a recorded model costs neither torch nor memory."""
         if self._segmenter is None:
-            from medseg.inference.model import load_segmenter
+            import medseg  # the front door: this script lies in model stores that outlive the modules' names
 
-            self._segmenter = load_segmenter(model_dir)
+            self._segmenter = medseg.load_segmenter(model_dir)
         return self._segmenter
 
 

@@ -8,8 +8,9 @@ Orientation and Spacing are the oracle in the tests.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,8 +20,15 @@ from torch import Tensor
 
 from medseg.errors import GeometryError
 from medseg.study.geometry import reorient
-from medseg.transforms.resampling import resample_classes, resample_image, resampled_affine, resampled_shape
-from medseg.types import Grid, Shape3, Volume
+from medseg.transforms.resampling import (
+    Axes,
+    Axis,
+    resample_classes,
+    resample_image,
+    resampled_affine,
+    resampled_shape,
+)
+from medseg.types import Affine, Grid, Shape3, Volume
 
 Crop = tuple[slice, slice, slice]
 """A box of an (I, J, K) array."""
@@ -67,6 +75,7 @@ class Preprocessing:
     intensity_range_hu: tuple[float, float] = (-175.0, 250.0)
     crop_to_body: bool = True
     antialias: bool = True
+    convention: Literal["medseg", "monai"] = "medseg"
 
     def __post_init__(self) -> None:
         low, high = self.intensity_range_hu
@@ -86,7 +95,8 @@ class Preprocessed:
         grid: the network grid.
         native: the study's own grid.
         ras_shape: the native shape in RAS order.
-        crop: slices of the RAS-ordered native array that the network grid covers, edge to edge.
+        crop: slices of the RAS-ordered native array that the network grid covers.
+        axes: where the voxels of the crop lie on the network grid; None is edge to edge.
     """
 
     image: Tensor
@@ -94,6 +104,7 @@ class Preprocessed:
     native: Grid
     ras_shape: Shape3
     crop: Crop
+    axes: Axes | None = None
 
 
 def preprocess(image: Volume, settings: Preprocessing, within: Crop | None = None) -> Preprocessed:
@@ -111,6 +122,8 @@ def preprocess(image: Volume, settings: Preprocessing, within: Crop | None = Non
         GeometryError: a spacing with which the network grid would be absurdly large, or a single voxel.
     """
     voxels, affine = reorient(image.voxels, image.grid.affine)
+    if settings.convention == "monai":
+        return _as_monai(voxels, affine, image.grid, settings)
     crop = within or (body_box(voxels) if settings.crop_to_body else _whole(voxels))
     cropped = Grid(_extent(crop), _shifted(affine, crop))
     target = resampled_shape(cropped, settings.spacing_mm)
@@ -128,7 +141,54 @@ def preprocess(image: Volume, settings: Preprocessing, within: Crop | None = Non
 def preprocess_label(label: Volume, like: Preprocessed, settings: Preprocessing) -> Tensor:
     """Bring class indices (uint8) to the network grid of their preprocessed image; returns (I', J', K') uint8."""
     voxels, _ = reorient(label.voxels, label.grid.affine)
-    return resample_classes(_tensor(voxels[like.crop]), like.grid.shape, antialias=settings.antialias)
+    crop = _tensor(voxels[like.crop])
+    return resample_classes(crop, like.grid.shape, antialias=settings.antialias, axes=like.axes)
+
+
+def _as_monai(voxels: NDArray[Any], affine: Affine, native: Grid, settings: Preprocessing) -> Preprocessed:
+    """As MONAI's Spacing, ScaleIntensityRange and CropForeground: for models that were trained behind them.
+
+    The first voxels' centres coincide, and what is cropped to is whatever exceeds the intensity range's lower end,
+    tables and tubes included.
+    """
+    ras = Grid(_extent(_whole(voxels)), affine)
+    wanted = settings.spacing_mm or (None, None, None)
+    i, j, k = (own / (mm or own) for own, mm in zip(ras.spacing_mm, wanted, strict=True))
+    ratios, axes = (i, j, k), (Axis(i, 0.0), Axis(j, 0.0), Axis(k, 0.0))
+    shape = _three(round((n - 1) * ratio + 1) for n, ratio in zip(ras.shape, ratios, strict=True))
+    image = _window(resample_image(_tensor(voxels), shape, antialias=False, axes=axes), settings.intensity_range_hu)
+    box = _box_of((image > 0).numpy()) if settings.crop_to_body else _whole(image.numpy())
+    network_affine = _shifted(affine @ np.diag([*(1.0 / ratio for ratio in ratios), 1.0]), box)
+    crop = [_covered(b, ratio, n, own) for b, ratio, n, own in zip(box, ratios, shape, ras.shape, strict=True)]
+    moved = [Axis(ratio, c.start * ratio - b.start) for ratio, c, b in zip(ratios, crop, box, strict=True)]
+    return Preprocessed(
+        image=image[box].contiguous(),
+        grid=Grid(_extent(box), network_affine),
+        native=native,
+        ras_shape=ras.shape,
+        crop=(crop[0], crop[1], crop[2]),
+        axes=(moved[0], moved[1], moved[2]),
+    )
+
+
+def _three(numbers: Iterable[int]) -> Shape3:
+    i, j, k = numbers
+    return i, j, k
+
+
+def _box_of(mask: NDArray[np.bool_]) -> Crop:
+    boxes = ndimage.find_objects(mask.astype(np.uint8))
+    return boxes[0] if boxes else _whole(mask)
+
+
+def _covered(box: slice, ratio: float, length: int, native: int) -> slice:
+    """The native voxels less than a network voxel away from a range of them; beyond the network's end all that follow.
+
+    MONAI pads what it cropped with zeros before it interpolates: scores fall, and keep their order, for one voxel.
+    """
+    first = max(0, int(np.floor((box.start - 1) / ratio + 1e-6)) + 1)
+    last = native if box.stop == length else int(np.ceil(box.stop / ratio - 1e-6))
+    return slice(first, max(first + 1, min(native, last)))
 
 
 def body_box(voxels: NDArray[Any]) -> Crop:

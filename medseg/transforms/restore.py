@@ -85,7 +85,12 @@ class Restorer:
         self._thresholds = thresholds
         views = [reorient(array, study.native.affine)[0][study.crop] for array in (self.classes, *self.extras)]
         self._classes_ras, *self._extras_ras = views
-        axes = [linear_positions(n, e) for n, e in zip(study.grid.shape, self._classes_ras.shape, strict=True)]
+        axes = [
+            linear_positions(n, extent, axis)
+            for n, extent, axis in zip(
+                study.grid.shape, self._classes_ras.shape, study.axes or (None,) * 3, strict=True
+            )
+        ]
         self._rows, self._columns, (lower, share) = axes
         self._lower, self._share = lower.tolist(), share.tolist()
         self._slices: list[_Slice] = []  # the last one or two that arrived

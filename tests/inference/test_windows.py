@@ -25,6 +25,11 @@ def test_starts_worked_out_by_hand():
     assert window_starts((5, 4, 3), Windows((4, 4, 1), "slice", overlap=0.5)) == [[0, 1], [0], [0, 1, 2]]
 
 
+def test_steps_are_monais_with_the_last_window_pushed_back():
+    windows = Windows((4, 4, 4), overlap=0.5, placement="steps")
+    assert window_starts((11, 4, 7), windows) == [[0, 2, 4, 6, 7], [0], [0, 2, 3]]
+
+
 def test_weights_are_one_in_the_middle_and_a_gaussian_of_an_eighth_of_the_size():
     weights = window_weights((9, 5, 1), "gaussian")
     assert weights[4, 2, 0] == 1.0
@@ -45,6 +50,7 @@ def test_weights_are_one_in_the_middle_and_a_gaussian_of_an_eighth_of_the_size()
         {"size": (4, 4, 4), "blending": "mean"},
         {"size": (4, 4, 4), "mode": "volume"},
         {"size": (4, 4, 4), "flip_axes": (3,)},
+        {"size": (4, 4, 4), "placement": "random"},
         {"size": (4, 4, 4), "scales": ()},
         {"size": (4, 4, 4), "scales": (1.0, 0.0)},
         {"size": (4, 4, 4), "scale_fusion": "median"},

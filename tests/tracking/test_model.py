@@ -1,9 +1,9 @@
 import logging
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
+
+import medseg
 
 
 class FakeSegmenter:
@@ -31,8 +31,7 @@ def load(runs_dir, monkeypatch):
     """Load a recorded model as a user would, with pickles refused."""
     import mlflow
 
-    fake = SimpleNamespace(load_segmenter=FakeSegmenter)
-    monkeypatch.setitem(sys.modules, "medseg.inference.segmenter", fake)
+    monkeypatch.setattr(medseg, "load_segmenter", FakeSegmenter)
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{runs_dir}/mlflow.db")
     return mlflow.pyfunc.load_model
