@@ -3,6 +3,7 @@
     python bench/segment.py --peers DIR                            # everything: about half an hour on two cores
     python bench/segment.py --peers DIR --parts liver organs      # some of it: the other entries stay
     python bench/segment.py --parts memory locate                 # without the peers
+    python bench/segment.py --parts cuda                          # where there is a GPU
 
 DIR is a virtual environment with nnU-Net and MONAI, and isal; --peers-script the script that runs them, which prints a
 JSON line of seconds and GiB. The networks are trained first where runs/segment_* is absent: minutes each.
@@ -38,7 +39,7 @@ WORK = ROOT / "runs" / "bench_segment"
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=[p for p in PARTS if p != "cuda"])
     parser.add_argument("--peers", type=Path, help="virtual environment with the peers")
     parser.add_argument("--peers-script", type=Path, default=ROOT.parent / "shared" / "bench" / "peers_segment.py")
     parser.add_argument("--runs", type=int, default=3, help="of each; medians are shown")
@@ -122,11 +123,21 @@ def flat(args: argparse.Namespace) -> Entry:
     return entry
 
 
+def card(args: argparse.Namespace) -> Entry:
+    """A full study on a GPU, several windows at once."""
+    rows = []
+    for _ in range(args.runs):
+        spec = {"model": str(trained("segment_liver")), "image": data(IRCAD), "backend": "torch", "device": "cuda"}
+        rows.append(ours({**spec, "output": out("cuda")}))
+    return {"image": IRCAD, "runs": {"medseg cuda": medians(rows)}}
+
+
 PARTS: dict[str, Callable[[argparse.Namespace], Entry]] = {
     "liver": beside_peers("liver"),
     "organs": beside_peers("organs"),
     "locate": locating,
     "memory": flat,
+    "cuda": card,
 }
 
 
@@ -144,7 +155,8 @@ def child(spec: Entry) -> Entry:
     from medseg.inference.model import load_segmenter
     from medseg.study.nifti import read_image, write_labels
 
-    segmenter = load_segmenter(spec["model"], "cpu", backend=spec["backend"], coarse=spec.get("coarse"))
+    device = spec.get("device", "cpu")
+    segmenter = load_segmenter(spec["model"], device, backend=spec["backend"], coarse=spec.get("coarse"))
     idle, window = resident_bytes(), bytes_of(lambda: one_window(segmenter))
     seconds: dict[str, float] = {}
     module.preprocess = timed(seconds, "preprocess", module.preprocess)  # type: ignore[assignment]
@@ -160,7 +172,8 @@ def child(spec: Entry) -> Entry:
         write_labels(Path(spec["output"]), result.classes, image)
     predict = seconds.pop("segment") - seconds["preprocess"] - seconds["restore"]
     everything = {**seconds, "predict": predict, "whole": sum(seconds.values()) + predict}
-    slab = segmenter.spec.num_classes * 4 * grid_bytes(segmenter, image)
+    slab_voxels = grid_voxels(segmenter, image)
+    slab = segmenter.spec.num_classes * 4 * slab_voxels
     return {
         **{f"{key}_s": round(value, 2) for key, value in everything.items()},
         "windows": sum(windows),
@@ -169,6 +182,23 @@ def child(spec: Entry) -> Entry:
         "result_gib": gib(result.classes.nbytes),
         "slab_gib": gib(slab),
         "network_gib": gib(idle + window),  # the libraries, the weights and one window's feature maps
+        **(on_card(sum(windows) / predict) if device == "cuda" else {}),
+    }
+
+
+def on_card(windows_per_s: float) -> Entry:
+    """What only a GPU has to say."""
+    import torch
+    from networks import convolution_speed
+
+    from medseg.networks.macs import count_macs
+
+    options = {"filters": [16, 16, 32, 64, 128], "strides": [1, 2, 2, 2, 2], "norm": "instance"}
+    gmac = count_macs("dynunet", (96, 96, 64), **options) / 1e9
+    return {
+        "windows_per_s": round(windows_per_s, 1),
+        "gpu_peak_gib": gib(torch.cuda.max_memory_allocated()),
+        "speed_share": round(gmac * windows_per_s / convolution_speed(3, "cuda"), 3),
     }
 
 
@@ -179,7 +209,7 @@ def one_window(segmenter: Any) -> None:
     segmenter._predictor()(torch.zeros((1, segmenter.spec.in_channels, *size)), 1)
 
 
-def grid_bytes(segmenter: Any, image: Any) -> int:
+def grid_voxels(segmenter: Any, image: Any) -> int:
     """Voxels of the slab: the network grid's plane times a window's depth."""
     from medseg.transforms.preprocessing import preprocess
 
