@@ -35,7 +35,7 @@ demo: setup
 	$(BIN)/medseg run pipelines/quickstart.yaml
 
 test: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
 
 ui: setup
 	$(BIN)/medseg ui --runs runs
