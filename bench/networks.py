@@ -338,7 +338,7 @@ def plot(entries: dict[str, Entry], path: Path) -> bool:
 def where(entry: Entry) -> str:
     """The machine that an entry was measured on, and how."""
     machine = entry["machine"]
-    cores = f"{machine['cores']} cores of {machine['cpu']}"
+    cores = f"{machine['cores']} core{'s' if machine['cores'] > 1 else ''} of {machine['cpu']}"
     return f"{cores if machine['device'] == 'cpu' else machine['device']}, {entry['precision']}, batches of one"
 
 
