@@ -200,7 +200,7 @@ class Segmenter:
         """Class indices (i, j, k) on the network grid, neither restored nor post-processed, and that grid."""
         study = preprocess(image, self.preprocessing)
         slices = [decide(self._finished(scores)[0].movedim(1, 0), self.thresholds) for scores in self._slices(study)]
-        return torch.cat(slices).permute(1, 2, 0).cpu().numpy(), study
+        return torch.cat([s.cpu() for s in slices]).permute(1, 2, 0).numpy(), study
 
     def _slices(self, study: Preprocessed, restorer: Restorer | None = None) -> Iterator[Tensor]:
         """Scores of the study's slices, in order, as they become complete."""
@@ -211,7 +211,8 @@ class Segmenter:
         if self.crf is None:
             yield from slices
             return
-        logits = torch.cat(list(slices)).permute(1, 2, 3, 0)
+        every = list(slices)
+        logits = torch.cat([s.to(every[-1].device) for s in every]).permute(1, 2, 3, 0)
         image = study.image.to(logits.device)
         yield mean_field(logits, image, study.grid.spacing_mm, self.crf).permute(3, 0, 1, 2)
 
@@ -238,8 +239,9 @@ class Segmenter:
     def _blank(self) -> Tensor:
         others = self.spec.num_classes - 1
         if len(self.networks) == 1:
-            return torch.tensor([BLANK_LOGIT] + [-BLANK_LOGIT] * others)
-        return torch.tensor([1.0] + [0.0] * (others + (self.wanted.uncertainty == "disagreement")))
+            return torch.tensor([BLANK_LOGIT] + [-BLANK_LOGIT] * others, device=self.device)
+        certain = [1.0] + [0.0] * (others + (self.wanted.uncertainty == "disagreement"))
+        return torch.tensor(certain, device=self.device)
 
     def _within_budget(
         self, predictor: Predictor, study: Preprocessed, restorer: Restorer

@@ -18,7 +18,7 @@ class Slab:
         plane: voxels along I and J.
         depth: slices held.
         importance: (i, j, k) weights of a window's voxels.
-        blank: (S,) the scores where no window was added.
+        blank: (S,) the scores where no window was added; the slices are held on its device.
         dtype: of the sums; float16 takes half the memory and keeps three digits.
     """
 
@@ -39,11 +39,11 @@ class Slab:
 
     def add(self, scores: Tensor, start: Sequence[int]) -> None:
         """Add a window's (S, i, j, k) scores at the place of its first voxel, which lies in the slices held."""
-        if self._sums is None:  # only now it is known where the scores come from
-            device = torch.device("cpu") if self.on_cpu else scores.device
+        if self._sums is None:  # slices without body may never need it
+            device = self._blank.device
             self._sums = torch.zeros((len(self._blank), *self._plane, self._depth), device=device, dtype=self._dtype)
             self._weights = torch.zeros((*self._plane, self._depth), device=device)
-            self._importance, self._blank = self._importance.to(device), self._blank.to(device)
+            self._importance = self._importance.to(device)
         assert self._weights is not None
         i, j, k = (slice(a, a + n) for a, n in zip(start, self._importance.shape, strict=True))
         k = slice(k.start - self._first, k.stop - self._first)

@@ -35,9 +35,10 @@ def predict_logits(network: Network, image: Tensor, windows: Windows, num_classe
     Returns:
         (num_classes, I, J, K) float32 on the device that ``network`` answers on.
     """
-    blank = torch.tensor([BLANK_LOGIT] + [-BLANK_LOGIT] * (num_classes - 1))
-    slices = list(predict_slices(Predictor([network], windows), image, windows, blank))
-    return torch.cat(slices).permute(1, 2, 3, 0)
+    predictor = Predictor([network], windows)
+    blank = torch.tensor([BLANK_LOGIT] + [-BLANK_LOGIT] * (num_classes - 1), device=predictor.device)
+    slices = list(predict_slices(predictor, image, windows, blank))
+    return torch.cat([s.to(slices[-1].device) for s in slices]).permute(1, 2, 3, 0)
 
 
 @torch.inference_mode()
@@ -53,11 +54,11 @@ def predict_slices(
         predict: scores of a batch of windows; see ``Predict``.
         image: (I, J, K) float32 on the network grid, on the CPU.
         windows: how the study is covered; an axis shorter than the window is padded with air on both sides.
-        blank: (S,) the scores of voxels that no window covers.
+        blank: (S,) the scores of voxels that no window covers, on the device that holds the sums.
         dtype: of the sums of weighted scores, float32 or float16.
 
     Yields:
-        (n, S, I, J) float32 scores of the next n slices, on the device that ``predict`` answers on.
+        (n, S, I, J) float32 scores of the next n slices, on the device of ``blank``; on the CPU once a GPU is full.
 
     Raises:
         StudyError: a single window does not fit the GPU's memory.

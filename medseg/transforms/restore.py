@@ -107,7 +107,8 @@ class Restorer:
         for index in range(len(scores)):
             plane = scores[index]
             extra = extras[index] if extras is not None else None
-            self._slices = [*self._slices[-1:], _Slice(plane, decide(plane, self._thresholds), extra)]
+            before = [s.on(plane.device) for s in self._slices[-1:]]
+            self._slices = [*before, _Slice(plane, decide(plane, self._thresholds), extra)]
             self._arrived += 1
             self._fill()
 
@@ -132,6 +133,13 @@ class _Slice:
     scores: Tensor
     classes: Tensor
     extras: Tensor | None
+
+    def on(self, device: torch.device) -> _Slice:
+        """Where the next slice is: a GPU that fills up hands over to the CPU in mid-study."""
+        if self.scores.device == device:
+            return self
+        extras = None if self.extras is None else self.extras.to(device)
+        return _Slice(self.scores.to(device), self.classes.to(device), extras)
 
 
 class _Pair:
