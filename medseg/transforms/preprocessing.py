@@ -123,7 +123,7 @@ def preprocess(image: Volume, settings: Preprocessing, within: Crop | None = Non
     """
     voxels, affine = reorient(image.voxels, image.grid.affine)
     if settings.convention == "monai":
-        return _as_monai(voxels, affine, image.grid, settings)
+        return _as_monai(voxels, affine, image.grid, settings, within)
     crop = within or (body_box(voxels) if settings.crop_to_body else _whole(voxels))
     cropped = Grid(_extent(crop), _shifted(affine, crop))
     target = resampled_shape(cropped, settings.spacing_mm)
@@ -145,7 +145,9 @@ def preprocess_label(label: Volume, like: Preprocessed, settings: Preprocessing)
     return resample_classes(crop, like.grid.shape, antialias=settings.antialias, axes=like.axes)
 
 
-def _as_monai(voxels: NDArray[Any], affine: Affine, native: Grid, settings: Preprocessing) -> Preprocessed:
+def _as_monai(
+    voxels: NDArray[Any], affine: Affine, native: Grid, settings: Preprocessing, within: Crop | None
+) -> Preprocessed:
     """As MONAI's Spacing, ScaleIntensityRange and CropForeground: for models that were trained behind them.
 
     The first voxels' centres coincide, and what is cropped to is whatever exceeds the intensity range's lower end,
@@ -158,6 +160,9 @@ def _as_monai(voxels: NDArray[Any], affine: Affine, native: Grid, settings: Prep
     shape = _three(round((n - 1) * ratio + 1) for n, ratio in zip(ras.shape, ratios, strict=True))
     image = _window(resample_image(_tensor(voxels), shape, antialias=False, axes=axes), settings.intensity_range_hu)
     box = _box_of((image > 0).numpy()) if settings.crop_to_body else _whole(image.numpy())
+    if within is not None:
+        first, second, third = (_on_network(w, ratio, n) for w, ratio, n in zip(within, ratios, shape, strict=True))
+        box = (first, second, third)
     network_affine = _shifted(affine @ np.diag([*(1.0 / ratio for ratio in ratios), 1.0]), box)
     crop = [_covered(b, ratio, n, own) for b, ratio, n, own in zip(box, ratios, shape, ras.shape, strict=True)]
     moved = [Axis(ratio, c.start * ratio - b.start) for ratio, c, b in zip(ratios, crop, box, strict=True)]
@@ -169,6 +174,12 @@ def _as_monai(voxels: NDArray[Any], affine: Affine, native: Grid, settings: Prep
         crop=(crop[0], crop[1], crop[2]),
         axes=(moved[0], moved[1], moved[2]),
     )
+
+
+def _on_network(native: slice, ratio: float, length: int) -> slice:
+    """The network voxels that cover a range of native ones."""
+    first = min(length - 1, int(np.floor(native.start * ratio)))
+    return slice(first, max(first + 1, min(length, int(np.ceil((native.stop - 1) * ratio)) + 1)))
 
 
 def _three(numbers: Iterable[int]) -> Shape3:

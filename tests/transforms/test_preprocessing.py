@@ -63,6 +63,20 @@ def test_only_a_part_may_be_asked_for():
     assert np.allclose(part.grid.affine[:3, 3], (whole.grid.affine @ [5, 3, 2, 1])[:3])
 
 
+def test_part_of_a_study_lies_on_monais_grid_of_the_whole():
+    image, _ = make_phantom(3, 4, SMALL)  # oblique SAL
+    chain = Preprocessing((5.0, 4.0, 3.0), convention="monai", crop_to_body=False)
+    whole = preprocess(image, chain)
+    part = preprocess(image, chain, within=(slice(8, 21), slice(6, 17), slice(4, 12)))
+    assert part.image.numel() < whole.image.numel() / 4
+    start = np.rint(np.linalg.solve(whole.grid.affine, part.grid.affine[:, 3])[:3]).astype(int)
+    inside = tuple(slice(a, a + n) for a, n in zip(start, part.grid.shape, strict=True))
+    assert torch.equal(part.image, whole.image[inside])
+    for wanted, crop in zip((slice(8, 21), slice(6, 17), slice(4, 12)), part.crop, strict=True):
+        assert crop.start <= wanted.start
+        assert crop.stop >= wanted.stop
+
+
 def test_voxels_between_the_ones_looked_at_stay_inside_the_box():
     voxels = np.full((70, 70, 70), -1000, np.int16)
     voxels[21:44, 23:46, 30:33] = 0  # the coarse look sees 24..40 only
