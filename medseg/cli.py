@@ -181,7 +181,7 @@ def segment(
         coarse=coarse,
     )
     in_process = engine is Engine.LOCAL and (workers or 1) == 1
-    settings = {"outputs": asdict(outputs), "wanted": asdict(wanted), "backend": backend.value}
+    settings = {"outputs": asdict(outputs), "wanted": asdict(wanted), "backend": backend.value, "gib": memory_gib}
     display = BatchDisplay(len(inputs), quiet=quiet)
 
     def on_done(outcome: Outcome) -> None:

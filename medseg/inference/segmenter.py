@@ -255,11 +255,17 @@ class Segmenter:
             batch_size=self.windows.batch_size,
             window_bytes=self._window_bytes,
             plane=[max(n, w) for n, w in zip(study.grid.shape[:2], self.windows.size[:2], strict=True)],
-            depth=self.windows.size[2],
+            depth=self._depth(study),
             num_scores=len(self._blank()),
             native_bytes=sum(a.nbytes for a in (restorer.classes, *restorer.extras)),
         )
         return replace(self.windows, batch_size=chosen.batch_size), chosen.dtype
+
+    def _depth(self, study: Preprocessed) -> int:
+        """Slices of scores that are held at once: all of them for the CRF."""
+        if self.crf is not None:
+            return study.grid.shape[2]
+        return self.windows.size[2] if self.windows.mode == "patch" else self.windows.batch_size
 
     def _box(self, image: Volume) -> tuple[Crop | None, *tuple[str, ...]]:
         if self.coarse is None or self.locate is None:

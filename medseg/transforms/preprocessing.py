@@ -142,7 +142,8 @@ def preprocess_label(label: Volume, like: Preprocessed, settings: Preprocessing)
     """Bring class indices (uint8) to the network grid of their preprocessed image; returns (I', J', K') uint8."""
     voxels, _ = reorient(label.voxels, label.grid.affine)
     crop = _tensor(voxels[like.crop])
-    return resample_classes(crop, like.grid.shape, antialias=settings.antialias, axes=like.axes)
+    antialias = settings.antialias and settings.convention == "medseg"  # MONAI's never averages
+    return resample_classes(crop, like.grid.shape, antialias=antialias, axes=like.axes)
 
 
 def _as_monai(

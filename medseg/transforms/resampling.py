@@ -54,9 +54,8 @@ def axis_matrix(n_in: int, n_out: int, *, antialias: bool, axis: Axis | None = N
     centres = (torch.arange(n_out, dtype=torch.float64) - axis.offset) / axis.ratio
     half_width = max(1.0 / axis.ratio, 1.0) if antialias else 1.0
     # beyond the two ends the edge voxel counts; of a wide triangle what lies inside is scaled up
-    distance = (torch.arange(n_in, dtype=torch.float64)[None, :] - centres.clamp(0, n_in - 1)[:, None]).abs()
-    if antialias:
-        distance = (torch.arange(n_in, dtype=torch.float64)[None, :] - centres[:, None]).abs()
+    centres = centres if antialias else centres.clamp(0, n_in - 1)
+    distance = (torch.arange(n_in, dtype=torch.float64)[None, :] - centres[:, None]).abs()
     weights = (1.0 - distance / half_width).clamp_min(0.0)
     return (weights / weights.sum(dim=1, keepdim=True)).float()
 

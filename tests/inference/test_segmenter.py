@@ -217,6 +217,17 @@ def test_budget_of_memory_is_planned_before_it_is_spent(model):
         Segmenter(network, replace(spec, inference={**spec.inference, "memory_gib": 0.001})).segment(image)
 
 
+def test_crf_takes_the_scores_of_all_slices_into_the_budget(model):
+    image, _ = make_phantom(3, 0, SMALL)
+    _, network, spec = model("slice")
+    depths = []
+    for crf in (None, CRF):
+        segmenter = Segmenter(network, replace(spec, inference={**spec.inference, "crf": crf}))
+        depths.append(segmenter._depth(preprocess(image, segmenter.preprocessing)))
+    assert depths == [4, preprocess(image, segmenter.preprocessing).grid.shape[2]]
+    assert depths[1] > 4
+
+
 def test_volume_path_and_array_are_all_understood(tmp_path):
     voxels = np.array([[10, 60, 70, 99], [95, 45, 55, 92]], np.int16).reshape(2, 4, 1)
     grid = Grid((2, 4, 1), np.diag([-1.0, 2.0, 3.0, 1.0]))

@@ -63,6 +63,19 @@ def test_only_a_part_may_be_asked_for():
     assert np.allclose(part.grid.affine[:3, 3], (whole.grid.affine @ [5, 3, 2, 1])[:3])
 
 
+def test_label_lies_on_monais_grid_as_its_image_does():
+    image, label = make_phantom(3, 1, SMALL)
+    chain = Preprocessing((5.0, 4.0, 3.0), convention="monai")
+    ready = preprocess(image, chain)
+    classes = preprocess_label(label, ready, chain).numpy()
+    assert classes.shape == ready.grid.shape
+    positions = [
+        grid.affine[:3, :3] @ np.argwhere(mask).mean(axis=0) + grid.affine[:3, 3]
+        for grid, mask in ((label.grid, label.voxels == 1), (ready.grid, classes == 1))
+    ]
+    assert positions[0] == pytest.approx(positions[1], abs=1.0)
+
+
 def test_part_of_a_study_lies_on_monais_grid_of_the_whole():
     image, _ = make_phantom(3, 4, SMALL)  # oblique SAL
     chain = Preprocessing((5.0, 4.0, 3.0), convention="monai", crop_to_body=False)
