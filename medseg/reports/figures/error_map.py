@@ -81,7 +81,7 @@ def error_map(
 
 def _draw_background(ax: Axes, scene: Scene, view: View, intensity_range_hu: tuple[float, float]) -> None:
     low, high = intensity_range_hu
-    mean = _along(view, scene.image.mean(axis=view.axis))
+    mean = _along(view, np.clip(scene.image, low, high).mean(axis=view.axis))  # air would hide the body
     show_gray(ax, scene, view, mean, (low, high + 0.6 * (high - low)))  # darker than a slice: it only says where
 
 
