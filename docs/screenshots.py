@@ -19,12 +19,13 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from medseg.evaluation import Evaluation, score_arrays
+from medseg.evaluation import Evaluation, ScoringOptions, score_arrays
 from medseg.reports.page import ReportStudy, write_report
 from medseg.study.phantom import DEMO, PhantomOptions, make_phantom
 from medseg.types import Volume
 
 CLASSES = ("liver", "tumour")
+SCORING = ScoringOptions(lesions=("tumour",))
 
 
 def demo_report(path: Path, studies: int = 16, options: PhantomOptions = DEMO) -> list[Path]:
@@ -35,7 +36,7 @@ def demo_report(path: Path, studies: int = 16, options: PhantomOptions = DEMO) -
         segmentation = imperfect(reference, seed=index)
         study_id = f"phantom_{index:03d}"
         scores.append(
-            score_arrays(study_id, reference.voxels, segmentation.voxels, CLASSES, reference.grid.voxel_ml)
+            score_arrays(study_id, reference.voxels, segmentation.voxels, CLASSES, reference.grid.affine, SCORING)
         )
         loaded = (image, reference, segmentation)
         shown.append(ReportStudy(study_id, lambda loaded=loaded: loaded))
@@ -70,10 +71,14 @@ def _moved(
     mask: NDArray[np.bool_], rng: np.random.Generator, spacing: NDArray[np.float64], severity: float
 ) -> NDArray[np.bool_]:
     """The mask with its surface moved by some millimetres to and fro."""
+    places = np.argwhere(mask)
+    box = tuple(slice(max(0, a - 12), b + 13) for a, b in zip(places.min(axis=0), places.max(axis=0), strict=True))
+    moved, mask = np.zeros_like(mask), mask[box]
     distance = ndimage.distance_transform_edt(mask, spacing) - ndimage.distance_transform_edt(~mask, spacing)
     coarse = rng.normal(size=[max(2, int(size * mm / 25)) for size, mm in zip(mask.shape, spacing, strict=True)])
     wave = ndimage.zoom(coarse, np.array(mask.shape) / coarse.shape, order=1)
-    return np.asarray(distance > 2.2 * severity * wave[tuple(slice(size) for size in mask.shape)])
+    moved[box] = distance > 2.2 * severity * wave
+    return moved
 
 
 @contextmanager

@@ -23,7 +23,7 @@ FOUND = {"a": 16, "b": 8, "c": 4}
 
 
 def scores(study_id: str) -> StudyScores:
-    return score_arrays(study_id, labels(16), labels(FOUND[study_id]), ("liver",), GRID.voxel_ml)
+    return score_arrays(study_id, labels(16), labels(FOUND[study_id]), ("liver",), GRID.affine)
 
 
 class Loader:

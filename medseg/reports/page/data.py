@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from medseg.evaluation import Evaluation, Score, StudyScores, overall, summarise
 from medseg.metrics.overlap import mean_defined
 from medseg.reports import palette
@@ -28,10 +25,10 @@ def page_data(evaluation: Evaluation, class_names: Sequence[str], window_hu: tup
     columns = [field.name for field in fields(Score)]
     data = {
         "columns": columns,
-        "rows": [list(asdict(row).values()) for study in scores for row in study.rows],
-        "labels": [_summary(scores, asdict(summary)) for summary in summarise(scores)],
+        "rows": [[getattr(row, column) for column in columns] for study in scores for row in study.rows],
+        "labels": [asdict(summary) for summary in summarise(scores)],
         "overall": asdict(overall(scores)),
-        "lesions": [],
+        "lesions": [asdict(lesion) for study in scores for lesion in study.lesions],
         "failures": [[failure.study_id, failure.reason] for failure in evaluation.failures],
         "classes": list(class_names),
         "colours": [palette.class_colour(index) for index in range(1, len(class_names) + 1)],
@@ -56,22 +53,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else None  # nobody reads more, and files stay small
     return value
-
-
-def _summary(scores: Sequence[StudyScores], summary: dict[str, Any]) -> dict[str, Any]:
-    spreads = {}
-    for key in ("dice", "iou"):
-        values = [getattr(row, key) for study in scores for row in study.rows if row.label == summary["label"]]
-        spreads[key] = _spread(np.array([value for value in values if not math.isnan(value)])) | summary[key]
-    return summary | {"spreads": spreads}
-
-
-def _spread(values: NDArray[np.float64]) -> dict[str, float]:
-    if values.size < 2:
-        return dict.fromkeys(("low", "high"), math.nan) | dict.fromkeys(
-            ("q1", "q3"), float(values.mean()) if values.size else math.nan
-        )
-    means = np.random.default_rng(0).choice(values, (2000, values.size)).mean(axis=1)
-    low, high = np.percentile(means, (2.5, 97.5))
-    q1, q3 = np.percentile(values, (25, 75))
-    return {"low": float(low), "high": float(high), "q1": float(q1), "q3": float(q3)}

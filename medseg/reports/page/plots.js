@@ -104,9 +104,9 @@ class Plots {
 
   volumes(width) {
     const rows = this.ofLabel().filter((row) => row.empty !== "both");
-    const most = Math.max(...rows.flatMap((row) => [row.reference_ml, row.segmentation_ml]), 1e-3) * 1.06;
-    const { picture, x, y } = frame(width, [0, most], [0, most], "reference in ml", "segmentation in ml");
-    picture.append(svg("line", { x1: x(0), y1: y(0), x2: x(most), y2: y(most), class: "axis", "stroke-dasharray": "4 4" }));
+    const [least, most] = padded(rows.flatMap((row) => [row.reference_ml, row.segmentation_ml]));
+    const { picture, x, y } = frame(width, [least, most], [least, most], "reference in ml", "segmentation in ml");
+    picture.append(svg("line", { x1: x(least), y1: y(least), x2: x(most), y2: y(most), class: "axis", "stroke-dasharray": "4 4" }));
     for (const row of rows) picture.append(this.point(row, x(row.reference_ml), y(row.segmentation_ml), `${amount(row.reference_ml)} ml, segmented ${amount(row.segmentation_ml)} ml`));
     return { picture, title: `Volume: ${this.label}`, note: left(this.ofLabel().length - rows.length, "without the label on either side") };
   }
@@ -119,11 +119,11 @@ class Plots {
     const limits = sd === null ? [] : [bias - 1.96 * sd, bias + 1.96 * sd];
     const all = [...rows.map((row) => row.difference), ...limits, 0];
     const pad = (Math.max(...all) - Math.min(...all)) * 0.08 || 1;
-    const most = Math.max(...rows.map((row) => row.mean), 1e-3) * 1.06;
-    const { picture, x, y } = frame(width, [0, most], [Math.min(...all) - pad, Math.max(...all) + pad], "mean of both in ml", "segmentation − reference in ml");
-    picture.append(svg("line", { x1: x(0), y1: y(0), x2: x(most), y2: y(0), class: "axis" }));
+    const [least, most] = padded(rows.map((row) => row.mean));
+    const { picture, x, y } = frame(width, [least, most], [Math.min(...all) - pad, Math.max(...all) + pad], "mean of both in ml", "segmentation − reference in ml");
+    picture.append(svg("line", { x1: x(least), y1: y(0), x2: x(most), y2: y(0), class: "axis" }));
     const line = (value, text, dashes) => picture.append(
-      svg("line", { x1: x(0), y1: y(value), x2: x(most), y2: y(value), stroke: "#8ab4ff", "stroke-dasharray": dashes }),
+      svg("line", { x1: x(least), y1: y(value), x2: x(most), y2: y(value), stroke: "#8ab4ff", "stroke-dasharray": dashes }),
       svg("text", { x: x(most) - 2, y: y(value) - 4, "text-anchor": "end", text: `${text} ${signed(value)}` }));
     if (n) line(bias, "mean", null);
     limits.forEach((value, side) => line(value, side ? "+1.96 sd" : "−1.96 sd", "5 4"));
@@ -142,8 +142,9 @@ class Plots {
     const name = lesions.length ? "longest diameter of the lesion in mm" : "volume in the reference in ml";
     const shown = rows.filter((row) => row.size > 0);
     const sizes = shown.map((row) => row.size);
+    const lowest = Math.min(0.9, ...shown.map((row) => Math.floor(row.dice * 10) / 10));
     const range = sizes.length ? [Math.min(...sizes) / 1.15, Math.max(...sizes) * 1.15] : [1, 10];
-    const { picture, x, y } = frame(width, range, [-0.03, 1.03], name, "Dice", { log: true, yTicks: [0, 0.2, 0.4, 0.6, 0.8, 1] });
+    const { picture, x, y } = frame(width, range, [lowest - 0.03 * (1 - lowest), 1 + 0.03 * (1 - lowest)], name, "Dice", { log: true });
     for (const row of shown) {
       const text = `${amount(row.size)} ${unit}, ${row.missed ? "missed" : `Dice ${num(row.dice)}`}`;
       picture.append(this.point(row, x(row.size), y(row.dice), text, row.missed ? { fill: "none", style: { stroke: DATA.tints.missed, strokeWidth: "2px" } } : {}));
@@ -152,6 +153,14 @@ class Plots {
     const note = lesions.length ? `${lesions.length} lesions of the reference, ${missed} missed (red rings).` : left(this.ofLabel().length - shown.length, "that the reference lacks it in");
     return { picture, title: `Dice and size: ${this.label}`, note };
   }
+}
+
+/** The ends of an axis of volumes: from 0 where values come near it. */
+function padded(values) {
+  if (!values.length) return [0, 1];
+  const [least, most] = [Math.min(...values), Math.max(...values)];
+  const pad = (most - least) * 0.08 || most * 0.1 || 1;
+  return [least < 0.4 * most ? 0 : Math.max(0, least - pad), most + pad];
 }
 
 function left(count, why) {
@@ -208,7 +217,7 @@ function xAxis(picture, x, low, high, bottom, name, from, to, marks = ticks(low,
 }
 
 /** An empty plot with both axes and their scales. */
-function frame(width, [x0, x1], [y0, y1], xName, yName, { log = false, yTicks = null } = {}) {
+function frame(width, [x0, x1], [y0, y1], xName, yName, { log = false } = {}) {
   const height = Math.round(Math.min(340, Math.max(240, width * 0.72)));
   const [from, to, top, bottom] = [58, width - 12, 10, height - 34];
   const onLine = linear(log ? Math.log(x0) : x0, log ? Math.log(x1) : x1, from, to);
@@ -216,8 +225,7 @@ function frame(width, [x0, x1], [y0, y1], xName, yName, { log = false, yTicks = 
   const y = linear(y0, y1, bottom, top);
   const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": `${yName} against ${xName}` });
   xAxis(picture, x, x0, x1, bottom, xName, from, to, log ? logTicks(x0, x1) : undefined);
-  const marks = yTicks ? yTicks.map((value) => ({ value, text: num(value, 1) })) : ticks(y0, y1, (bottom - top) / 45);
-  for (const { value, text } of marks) {
+  for (const { value, text } of ticks(y0, y1, (bottom - top) / 45)) {
     picture.append(svg("line", { class: "grid", x1: from, x2: to, y1: y(value), y2: y(value) }), svg("text", { x: from - 7, y: y(value) + 4, "text-anchor": "end", text }));
   }
   picture.append(svg("line", { class: "axis", x1: from, x2: from, y1: top, y2: bottom }),

@@ -57,24 +57,25 @@ class Viewer {
       el("label", { class: "slider" }, el("span", { text: "opacity" }), this.opacity), this.worst);
     this.foot = el("div", { class: "under" }, this.readout, this.legend);
     this.root = el("div", { class: "viewer", id: "viewer", onkeydown: (event) => this.onKey(event) },
-      el("div", { class: "head" }, this.heading, this.sub, el("span", { class: "grow", style: { flex: "1" } }),
+      el("div", { class: "head" }, this.heading, this.sub, el("span", { class: "grow" }),
         el("div", { class: "group" }, this.previous, this.next)),
       this.tools, this.message, this.grid, this.foot,
       el("div", { class: "under" }, this.chips), keyHelp());
-    this.setTint(this.look.tint);
+    this.drawButtons();
   }
 
   buildPlane(plane, index) {
     const canvas = el("canvas", { class: "picture" });
     const caption = el("div", { class: "caption" });
-    const stage = el("div", { class: "stage", tabindex: 0, role: "slider", "aria-label": `${plane.name} slice`, "aria-orientation": "vertical" }, canvas, caption);
+    const counter = el("div", { class: "counter" });
+    const stage = el("div", { class: "stage", tabindex: 0, role: "slider", "aria-label": `${plane.name} slice`, "aria-orientation": "vertical" }, canvas, caption, counter);
     const profile = el("canvas");
     const range = el("input", { type: "range", min: 0, max: 0, value: 0, tabindex: -1, "aria-label": `${plane.name} slice`,
       oninput: () => this.goSlice(plane.axis, Number(range.value)) });
     const enlarge = el("button", { class: "enlarge", type: "button", text: "⤢", title: `enlarge the ${plane.name} plane`,
       "aria-label": `enlarge the ${plane.name} plane`, onclick: () => this.set({ main: index }) });
     const root = el("div", { class: "plane", "data-plane": plane.name }, stage, el("div", { class: "track" }, profile, range), enlarge);
-    const view = { ...plane, root, stage, canvas, caption, profile, range, scratch: el("canvas"), layer: el("canvas"), cache: null, wheel: 0 };
+    const view = { ...plane, root, stage, canvas, caption, counter, profile, range, scratch: el("canvas"), layer: el("canvas"), cache: null, wheel: 0 };
     stage.addEventListener("wheel", (event) => this.onWheel(view, event), { passive: false });
     stage.addEventListener("keydown", (event) => this.onPlaneKey(view, event));
     canvas.addEventListener("pointerdown", (event) => this.onDown(view, event));
@@ -265,7 +266,8 @@ class Viewer {
     this.drawTrack(view);
     const slice = this.slice(view.axis);
     const where = `${"RAS"[view.axis]} ${num(this.world(this.position)[view.axis], 0)} mm`;
-    view.caption.textContent = `${view.name}   ${where}   ${slice + 1} / ${this.slices(view.axis)}`;
+    view.caption.textContent = `${view.name}  ${where}`;
+    view.counter.textContent = `${slice + 1} / ${this.slices(view.axis)}`;
     const limits = { "aria-valuemin": 1, "aria-valuemax": this.slices(view.axis), "aria-valuenow": slice + 1, "aria-valuetext": `${where}, slice ${slice + 1}` };
     for (const [name, value] of Object.entries(limits)) view.stage.setAttribute(name, value);
   }
