@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 MOST_EMBEDDED = 50
 """Studies whose pictures one file holds; with more, the worst ones are in it and each has a page of its own."""
 
-_WORST_EMBEDDED = 20
+WORST_EMBEDDED = 20
 """Of many: a file that still opens at once, with what is worth a look."""
 
 
@@ -86,7 +86,7 @@ def write_report(
             pages.append(path.with_name(f"{path.stem}_studies") / f"{number}.html")
             _write(pages[-1], _alone(base, entry, number, len(ranked), path.name), [entry], blocks)
             entry = entry | {"page": f"{pages[-1].parent.name}/{number}.html"}
-        if many and number > _WORST_EMBEDDED:
+        if many and number > WORST_EMBEDDED:
             entry = entry | {"block": None}
         else:
             embedded += blocks
