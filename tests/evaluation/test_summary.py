@@ -7,7 +7,6 @@ import pytest
 from medseg.evaluation import Score, ScoringOptions, StudyScores, overall, score_arrays, summarise
 from medseg.evaluation.summary import WORST
 
-
 MILLILITRES = np.diag([10.0, 10.0, 10.0, 1.0])  # a voxel of 1 ml
 
 
