@@ -20,9 +20,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, sparse
+from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 
+from medseg.metrics.boxes import class_boxes, united
 from medseg.metrics.lesions import Lesion, lesion_components, measure_lesions
 from medseg.types import Affine
 
@@ -125,10 +126,9 @@ def match_lesions(
     if not 0 < min_overlap <= 1:
         raise ValueError(f"expected a min_overlap above 0 and at most 1, found {min_overlap}")
     masks = [np.asarray(mask, dtype=bool) for mask in (reference_mask, segmentation_mask)]
-    found = ndimage.find_objects((masks[0] | masks[1]).view(np.uint8))
-    if not found:
+    box = united(*(class_boxes(mask.view(np.uint8), 1)[0] for mask in masks))
+    if box is None:
         return Detection((), ())
-    box = found[0]
     shifted = affine.copy()
     shifted[:3, 3] += affine[:3, :3] @ [axis.start for axis in box]
     components = [lesion_components(mask[box]) for mask in masks]

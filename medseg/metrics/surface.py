@@ -33,12 +33,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from medseg.metrics.boxes import axes_in_memory, class_boxes, united
 from medseg.metrics.nearest import Ball, grid_ball, nearest_distances_mm
 from medseg.metrics.surface_elements import element_areas_mm2, neighbourhood_codes
 from medseg.types import IGNORE_INDEX, Affine
@@ -46,7 +46,6 @@ from medseg.types import IGNORE_INDEX, Affine
 Definition = Literal["elements", "voxels"]
 """What a surface is made of; see the module."""
 
-Box: TypeAlias = tuple[slice, ...]
 Floats = NDArray[np.float64]
 
 _PERCENT = 95
@@ -125,14 +124,14 @@ def label_surface_scores(
         ValueError: as for ``surface_scores``; not one tolerance a foreground class; arrays that are not of integers.
     """
     _require(reference, segmentation, num_classes, affine, tolerances_mm, definition, ignore_index)
-    boxes = [_boxes(array, num_classes - 1) for array in (reference, segmentation)]
+    boxes = [class_boxes(array, num_classes - 1) for array in (reference, segmentation)]
     # From here on axes are in the order of the reference's memory, usually K, J, I, and masks in C order.
-    order = _axes_in_memory(reference)
+    order = axes_in_memory(reference)
     reference, segmentation = reference.transpose(order), segmentation.transpose(order)
     grid = _Grid.of(affine[:3, :3][:, order], definition)
     scores = []
     for index, tolerance_mm in enumerate(tolerances_mm, start=1):
-        box = _union(boxes[0][index - 1], boxes[1][index - 1])
+        box = united(boxes[0][index - 1], boxes[1][index - 1])
         if box is None:
             scores.append(SurfaceScores(_NAN, _NAN, _NAN, _NAN))
             continue
@@ -231,35 +230,6 @@ def _weighted_percentile(distances: Floats, weights: Floats) -> float:
     area = np.concatenate([[together], together + np.cumsum(weights[order])])
     reached = int(np.searchsorted(area, area[-1] * (_PERCENT / 100) * (1 - 1e-9)))
     return float(distances[order[reached - 1]]) if reached else 0.0
-
-
-def _boxes(array: NDArray[Any], classes: int) -> list[Box | None]:
-    """The box of every class from 1 on, None without a voxel; one pass over what is not background."""
-    order = _axes_in_memory(array)
-    turned = array.transpose(order)
-    filled = np.flatnonzero([plane.any() for plane in turned])
-    if not filled.size:
-        return [None] * classes
-    planes = slice(int(filled[0]), int(filled[-1]) + 1)
-    shadow = np.bitwise_or.reduce(turned[planes], axis=0) != 0
-    rows, columns = (np.flatnonzero(shadow.any(axis=axis)) for axis in (1, 0))
-    outer = (planes, slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1))
-    back = np.argsort(order)
-    return [
-        box and tuple(slice(outer[n].start + box[n].start, outer[n].start + box[n].stop) for n in back)
-        for box in ndimage.find_objects(turned[outer], max_label=classes)
-    ]
-
-
-def _axes_in_memory(array: NDArray[Any]) -> list[int]:
-    """Axes by stride, the longest first: in this order an array is walked through as it lies in memory."""
-    return [int(axis) for axis in np.argsort([-abs(stride) for stride in array.strides], kind="stable")]
-
-
-def _union(a: Box | None, b: Box | None) -> Box | None:
-    if a is None or b is None:
-        return a or b
-    return tuple(slice(min(p.start, q.start), max(p.stop, q.stop)) for p, q in zip(a, b, strict=True))
 
 
 def _require(
