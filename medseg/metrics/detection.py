@@ -146,9 +146,11 @@ def _overlaps(reference: NDArray[np.int32], segmentation: NDArray[np.int32]) -> 
     """IoU of all lesions that share voxels, by their indices."""
     sizes = [np.bincount(side.ravel()) for side in (reference, segmentation)]
     both = (reference > 0) & (segmentation > 0)
-    pairs, shared = np.unique(np.column_stack([reference[both], segmentation[both]]), axis=0, return_counts=True)
-    iou = shared / (sizes[0][pairs[:, 0]] + sizes[1][pairs[:, 1]] - shared)
-    return {(int(r), int(s)): float(value) for (r, s), value in zip(pairs, iou, strict=True)}
+    base = sizes[1].size
+    pairs, shared = np.unique(reference[both] * np.int64(base) + segmentation[both], return_counts=True)
+    first, second = np.divmod(pairs, base)
+    iou = shared / (sizes[0][first] + sizes[1][second] - shared)
+    return {(int(r), int(s)): float(value) for r, s, value in zip(first, second, iou, strict=True)}
 
 
 def _partners(overlaps: _Pairs) -> Iterator[tuple[int, int]]:
