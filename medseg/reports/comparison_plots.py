@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,19 @@ _NAMED_STUDIES = 30
 """Studies whose names still fit beside their points."""
 
 _COLUMNS = 3
-"""Panels side by side."""
+"""Panels side by side; one more where there would be more than two rows."""
 
 _TITLE_LETTERS = 34
 """Letters that fit above a panel of differences."""
 
 _LETTER_INCHES = 0.085
 """Width of a letter of a method's name below its rank."""
+
+_TITLE_LETTER_INCHES = 0.12
+"""Width of a letter of a picture's title: the picture is no narrower."""
+
+_NAME_LETTERS = 22
+"""Letters of such a name at most."""
 
 _UNITS = {"_mm": " (mm)", "_ml": " (ml)"}
 _NAMES = {"dice": "Dice", "iou": "IoU", "nsd": "NSD", "hd": "HD", "hd95": "HD95", "assd": "ASSD", "ravd": "RAVD"}
@@ -86,10 +93,9 @@ def differences_plot(comparison: Comparison, label: str, path: Path) -> None:
         raise ValueError(f"differences: expected pairs of studies with {label!r}, found none")
     most = max(paired.n for paired in pairs)
     named = most <= _NAMED_STUDIES
-    height = 0.5 + 0.185 * most if named else 0.5 + 0.185 * _NAMED_STUDIES
-    width = 4.1 if named else 3.6
+    height = max(2.0, 0.5 + 0.185 * most) if named else 4.2
     title = f"{label}: difference in {_axis(comparison.metric)}"
-    figure, axes = _grid(len(pairs), width, max(2.0, height) + 1.05, title)
+    figure, axes = _grid(len(pairs), 4.6 if named else 4.1, height + 1.05, title)
     reach = max(abs(d) for paired in pairs for d in (*paired.differences, 0.0)) or 1.0
     for ax, paired in zip(axes, pairs, strict=True):
         _draw_differences(ax, paired, comparison.metric, reach * 1.08)
@@ -137,7 +143,7 @@ def scores_plot(comparison: Comparison, label: str, path: Path) -> None:
     title = f"{label}: {_studies(len(ranking.studies))}, better is {better}"
     ax.set_title(title, color=TEXT, fontsize=12, loc="left", pad=22)
     said = "diamond: mean and its 95 % interval; bar: median; a line: one study"
-    ax.text(0, 1.015, said, transform=ax.transAxes, color=QUIET, fontsize=9, ha="left", va="bottom")
+    ax.text(0, 1.015, said, transform=ax.transAxes, color=QUIET, fontsize=9, ha="left", va="bottom", in_layout=False)
     save(figure, path)
 
 
@@ -160,10 +166,13 @@ def ranks_plot(comparison: Comparison, labels: Sequence[str], path: Path) -> Non
         raise ValueError("ranks: expected 2 studies or more that all methods have a score for, found none")
     count = len(comparison.methods)
     side = max(3.0, 0.78 * count)
-    title = f"Ranks by mean {_axis(comparison.metric)} under resampling"
-    figure, axes = _grid(len(rankings), side + 0.5, side + 1.1, title)
+    title = f"Ranks by mean {_axis(comparison.metric)}"
+    cell = side / (count + 0.2)
+    longest = _LETTER_INCHES * min(_NAME_LETTERS, max(len(method) for method in comparison.methods))
+    below = 0.25 if longest <= cell else 0.6 * longest  # names that do not fit side by side are turned by 30 degrees
+    figure, axes = _grid(len(rankings), side + 0.6, side + 0.6 + below, title)
     for ax, ranking in zip(axes, rankings, strict=True):
-        _draw_ranks(ax, ranking, comparison, side / (count + 0.2))
+        _draw_ranks(ax, ranking, comparison, cell, turned=longest > cell)
     save(figure, path)
 
 
@@ -197,7 +206,7 @@ def _draw_differences(ax: Axes, paired: Paired, metric: str, reach: float) -> No
     title = whole if len(whole) <= _TITLE_LETTERS else two_lines
     ax.set_title(title, color=TEXT, fontsize=11, loc="left", pad=21)
     said = f"mean {_value(paired.mean, metric, '+')}{interval}, {p} (Holm)"
-    ax.text(0, 1.015, said, transform=ax.transAxes, color=QUIET, fontsize=9, ha="left", va="bottom")
+    ax.text(0, 1.015, said, transform=ax.transAxes, color=QUIET, fontsize=9, ha="left", va="bottom", in_layout=False)
     _say_directions(ax, paired)
 
 
@@ -222,7 +231,7 @@ def _draw_mean(ax: Axes, place: float, mean: float, low: float, high: float, hue
     ax.scatter([place], [mean], marker="D", s=52, color=hue, edgecolors=BACKGROUND, linewidths=1.2, zorder=6)
 
 
-def _draw_ranks(ax: Axes, ranking: Ranking, comparison: Comparison, cell_inches: float) -> None:
+def _draw_ranks(ax: Axes, ranking: Ranking, comparison: Comparison, cell_inches: float, *, turned: bool) -> None:
     count = len(comparison.methods)
     largest = (cell_inches * 72 * 0.92) ** 2  # the bubble of a rank held always fills its cell
     ax.plot([-0.5, count - 0.5], [0.5, count + 0.5], color=SPINE, linewidth=1.0, zorder=1)
@@ -233,26 +242,24 @@ def _draw_ranks(ax: Axes, ranking: Ranking, comparison: Comparison, cell_inches:
         areas = largest * shares[held]
         ax.scatter(np.full(held.size, place), held + 1, s=areas, color=hue, alpha=0.9, linewidths=0, zorder=3)
         for rank, share in enumerate(standing.shares, start=1):
-            _say_share(ax, place, rank, share)
+            _say_share(ax, place, rank, share, cell_inches)
     ax.set_xlim(-0.6, count - 0.4)
     ax.set_ylim(count + 0.6, 0.4)
     ax.set_aspect("equal")
-    longest = max(len(standing.method) for standing in ranking.standings)
-    turned = longest * _LETTER_INCHES > cell_inches
     look: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if turned else {}
-    names = [_shortened(standing.method, 22) for standing in ranking.standings]
+    names = [_shortened(standing.method, _NAME_LETTERS) for standing in ranking.standings]
     ax.set_xticks(range(count), names, color=TEXT, fontsize=9, **look)
     ax.set_yticks(range(1, count + 1))
     ax.set_ylabel("rank", color=QUIET)
     tau = "" if math.isnan(ranking.tau) else f", τ {ranking.tau:.2f}"
     ax.set_title(f"{_shortened(ranking.label, 26)}", color=TEXT, fontsize=12, loc="left", pad=20)
-    said = f"{_studies(len(ranking.studies))}{tau}"
-    ax.text(0, 1.02, said, transform=ax.transAxes, color=QUIET, fontsize=9, ha="left", va="bottom")
+    said = f"{_studies(len(ranking.studies))}, resampled{tau}"
+    ax.text(0, 1.02, said, transform=ax.transAxes, color=QUIET, fontsize=9, ha="left", va="bottom", in_layout=False)
 
 
-def _say_share(ax: Axes, place: int, rank: int, share: float) -> None:
+def _say_share(ax: Axes, place: int, rank: int, share: float, cell_inches: float) -> None:
     """Percent in a bubble that holds it, beside a smaller one, nowhere if it rounds to 0."""
-    if share >= 0.2:
+    if math.sqrt(share) * cell_inches >= 0.46:
         ax.text(place, rank, f"{100 * share:.0f} %", color=BACKGROUND, fontsize=9, ha="center", va="center", zorder=4)
     elif share >= 0.005:
         beside = place + math.sqrt(share) * 0.46 + 0.05
@@ -261,10 +268,10 @@ def _say_share(ax: Axes, place: int, rank: int, share: float) -> None:
 
 def _grid(panels: int, width: float, height: float, title: str) -> tuple[Figure, list[Axes]]:
     """A dark figure of panels, so many inches each, in rows."""
-    columns = min(panels, _COLUMNS)
+    columns = min(panels, _COLUMNS if panels <= 2 * _COLUMNS else _COLUMNS + 1)
     rows = math.ceil(panels / columns)
     top = 0.5 if title else 0.0
-    size = (columns * width, rows * height + top)
+    size = (max(columns * width, 0.3 + _TITLE_LETTER_INCHES * len(title)), rows * height + top)
     figure = Figure(figsize=size, dpi=DPI, facecolor=BACKGROUND)
     figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12, wspace=0.04, hspace=0.06))
     if title:
@@ -307,5 +314,5 @@ def _shortened(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 9]}…{text[-8:]}"  # run ids differ at their ends
 
 
-def _wrapped(text: str, width: int = 16) -> str:
-    return "\n".join(text[start : start + width] for start in range(0, min(len(text), 3 * width), width))
+def _wrapped(text: str) -> str:
+    return "\n".join(textwrap.wrap(_shortened(text, 51), 18))
