@@ -135,9 +135,9 @@ def _exact_p(doubled_ranks: NDArray[np.int64], positive: int) -> float:
     chances[0] = 1.0
     reach = 0
     for rank in doubled_ranks:  # each rank is positive or negative, half the time each
-        with_it = np.zeros_like(chances)
-        with_it[rank : reach + rank + 1] = chances[: reach + 1]
-        chances = (chances + with_it) / 2
+        half = chances[: reach + 1] / 2
+        chances[: reach + 1] = half
+        chances[rank : reach + rank + 1] += half
         reach += int(rank)
     return float(min(1.0, 2 * chances[: min(positive, total - positive) + 1].sum()))
 
