@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -23,29 +22,25 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from medseg.evaluation import StudyScores
-from medseg.files import atomic_path
 from medseg.metrics.overlap import confusion, mean_defined, overlap_scores
+from medseg.reports.style import BACKGROUND, DPI, QUIET, TEXT, colour, dress, save
 from medseg.study.geometry import reorient, require_same_grid
 from medseg.types import IGNORE_INDEX, Affine, Volume
 
 Voxels = NDArray[Any]
 Rank = Literal["best", "median", "worst"]
 
-_CLASS_COLOURS = ("#5ee06e", "#ffd23c", "#f08cff", "#4fe3e3", "#ffa98a", "#d7e64f", "#a9b8ff", "#f5b8d5")
-"""Contours, by class; more classes begin again. None comes close to a tint."""
-
 _MISSED, _EXTRA, _CONFUSED = "#ff2d3f", "#2f7bff", "#ff7a00"
 """Tints of voxels that only the reference has, that only the segmentation has, and that have another label in each."""
 
 _TINT_OPACITY = 0.5
-_BACKGROUND, _TEXT, _QUIET = "#101114", "#ececee", "#9a9ca5"
 _MARGIN_MM = 30.0
 """Shown around all that is labelled."""
 
 _LEAST_EXTENT_MM = 150.0
 """Side of the smallest view: enough anatomy around a small lesion to see where it is."""
 
-_WIDTH_INCHES, _HIGHEST_PANEL_INCHES, _DPI = 14.0, 6.0, 110
+_WIDTH_INCHES, _HIGHEST_PANEL_INCHES = 14.0, 6.0
 _CLASS_INCHES, _STYLES_INCHES = 2.1, 6.0
 """Room in the legend for one class, and for the meaning of lines and tints."""
 
@@ -158,9 +153,9 @@ def overlay(
     for ax, view in zip(axes, _VIEWS, strict=True):
         _draw(ax, scene, view, intensity_range_hu, len(class_names))
     low, high = intensity_range_hu
-    figure.text(0.008, 0.985, title, color=_TEXT, ha="left", va="top", fontsize=13, fontweight="bold")
-    figure.text(0.992, 0.985, f"{low:g} to {high:g} HU", color=_QUIET, ha="right", va="top", fontsize=10)
-    _save(figure, path)
+    figure.text(0.008, 0.985, title, color=TEXT, ha="left", va="top", fontsize=13, fontweight="bold")
+    figure.text(0.992, 0.985, f"{low:g} to {high:g} HU", color=QUIET, ha="right", va="top", fontsize=10)
+    save(figure, path)
 
 
 def training_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -178,12 +173,12 @@ def training_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
     if not history:
         raise ValueError("training curves: expected at least one epoch")
     keys = list(dict.fromkeys(key for entry in history for key in entry))
-    figure = Figure(figsize=(11.0, 4.2), dpi=_DPI, facecolor=_BACKGROUND, layout="constrained")
+    figure = Figure(figsize=(11.0, 4.2), dpi=DPI, facecolor=BACKGROUND, layout="constrained")
     left, right = figure.subplots(1, 2)
     _plot(left, "training loss", history, [key for key in keys if key.startswith("train/")])
     _plot(right, "Dice", history, [key for key in keys if "/dice/" in key])
     right.set_ylim(0, 1.02)
-    _save(figure, path)
+    save(figure, path)
 
 
 def pick_best_median_worst(scores: Sequence[StudyScores], label: str | None = None) -> dict[Rank, str]:
@@ -270,18 +265,18 @@ def _draw(ax: Axes, scene: _Scene, view: _View, intensity_range_hu: tuple[float,
     for x, y, letter in ((0.02, 0.5, left), (0.98, 0.5, right), (0.5, 0.97, top), (0.5, 0.03, bottom)):
         _label(ax, x, y, letter, ha="center", va="center", fontweight="bold")
     where = f"{view.name}  {'RAS'[view.axis]} {scene.position_mm(view, index):+.0f} mm"
-    ax.set_title(where, loc="left", color=_QUIET, fontsize=10, pad=4)
+    ax.set_title(where, loc="left", color=QUIET, fontsize=10, pad=4)
 
 
 def _tint(reference: Voxels, segmentation: Voxels) -> Voxels:
     in_reference, in_segmentation = _foreground(reference), _foreground(segmentation)
     tint = np.zeros((*reference.shape, 4))
-    for mask, colour in (
+    for mask, hue in (
         (in_reference & ~in_segmentation, _MISSED),
         (in_segmentation & (reference == 0), _EXTRA),
         (in_reference & in_segmentation & (reference != segmentation), _CONFUSED),
     ):
-        tint[mask] = to_rgba(colour, _TINT_OPACITY)
+        tint[mask] = to_rgba(hue, _TINT_OPACITY)
     return tint
 
 
@@ -292,7 +287,7 @@ def _contour(ax: Axes, classes: Voxels, num_foreground: int, linestyle: Any) -> 
         mask = padded == index
         if mask.any():
             ax.contour(
-                columns, rows, mask, levels=[0.5], colors=[_colour(index)], linewidths=1.3, linestyles=[linestyle]
+                columns, rows, mask, levels=[0.5], colors=[colour(index)], linewidths=1.3, linestyles=[linestyle]
             )
     ax.set_xlim(-0.5, classes.shape[1] - 0.5)
     ax.set_ylim(classes.shape[0] - 0.5, -0.5)
@@ -306,24 +301,20 @@ def _class_handles(class_names: Sequence[str], reference: Volume | None, segment
     handles = []
     for index in present[:_LISTED_CLASSES]:
         dice = "" if reference is None else f"  Dice {scores.dice[index]:.3f}"
-        handles.append(Patch(color=_colour(index), label=f"{class_names[index - 1]}{dice}"))
+        handles.append(Patch(color=colour(index), label=f"{class_names[index - 1]}{dice}"))
     if len(present) > _LISTED_CLASSES:
-        handles.append(Patch(color=_BACKGROUND, label=f"and {len(present) - _LISTED_CLASSES} more"))
-    return handles or [Patch(color=_BACKGROUND, label="nothing is labelled")]
+        handles.append(Patch(color=BACKGROUND, label=f"and {len(present) - _LISTED_CLASSES} more"))
+    return handles or [Patch(color=BACKGROUND, label="nothing is labelled")]
 
 
 def _style_handles(num_foreground: int) -> list[Line2D | Patch]:
     handles: list[Line2D | Patch] = [
-        Line2D([], [], color=_TEXT, linewidth=1.3, label="reference"),
-        Line2D([], [], color=_TEXT, linewidth=1.3, linestyle=_DASHES, label="segmentation"),
+        Line2D([], [], color=TEXT, linewidth=1.3, label="reference"),
+        Line2D([], [], color=TEXT, linewidth=1.3, linestyle=_DASHES, label="segmentation"),
         Patch(color=_MISSED, alpha=0.8, label="missed"),
         Patch(color=_EXTRA, alpha=0.8, label="extra"),
     ]
     return handles if num_foreground == 1 else [*handles, Patch(color=_CONFUSED, alpha=0.8, label="other label")]
-
-
-def _colour(index: int) -> str:
-    return _CLASS_COLOURS[(index - 1) % len(_CLASS_COLOURS)]
 
 
 def _plot(ax: Axes, name: str, history: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> None:
@@ -331,16 +322,12 @@ def _plot(ax: Axes, name: str, history: Sequence[Mapping[str, Any]], keys: Seque
         points = [(entry["epoch"], entry[key]) for entry in history if _is_number(entry.get(key))]
         epochs, values = zip(*points, strict=True) if points else ((), ())
         marker = "o" if len(points) < 40 else ""
-        ax.plot(epochs, values, color=_colour(number), label=key, linewidth=1.6, marker=marker, markersize=3.5)
-    ax.set_title(name, color=_TEXT, fontsize=12, loc="left")
-    ax.set_xlabel("epoch", color=_QUIET)
-    ax.set_facecolor(_BACKGROUND)
-    ax.tick_params(colors=_QUIET)
-    for spine in ax.spines.values():
-        spine.set_color("#3a3d45")
-    ax.grid(color="#2a2c33", linewidth=0.7)
+        ax.plot(epochs, values, color=colour(number), label=key, linewidth=1.6, marker=marker, markersize=3.5)
+    ax.set_title(name, color=TEXT, fontsize=12, loc="left")
+    ax.set_xlabel("epoch", color=QUIET)
+    dress(ax)
     if keys:
-        ax.legend(frameon=False, labelcolor=_TEXT, fontsize=9.5)
+        ax.legend(frameon=False, labelcolor=TEXT, fontsize=9.5)
 
 
 def _is_number(value: Any) -> bool:
@@ -358,14 +345,14 @@ def _panels(
     in_a_row = max(1, int((width - _STYLES_INCHES * bool(styles)) / _CLASS_INCHES))
     bottom = 0.14 + 0.26 * max(1, math.ceil(len(classes) / in_a_row))
     total = top + height + bottom
-    figure = Figure(figsize=(width, total), dpi=_DPI, facecolor=_BACKGROUND)
+    figure = Figure(figsize=(width, total), dpi=DPI, facecolor=BACKGROUND)
     axes, left = [], gap
     for ratio in shown:
         ax = figure.add_axes((left / width, bottom / total, height * ratio / width, height / total))
         ax.set(facecolor="black", xticks=[], yticks=[])
         axes.append(ax)
         left += height * ratio + gap
-    look: dict[str, Any] = {"frameon": False, "labelcolor": _TEXT, "fontsize": 10.5, "columnspacing": 1.6}
+    look: dict[str, Any] = {"frameon": False, "labelcolor": TEXT, "fontsize": 10.5, "columnspacing": 1.6}
     look |= {"borderaxespad": 0.0, "borderpad": 0.2, "handlelength": 1.6}
     below = (bottom - 0.06) / total
     figure.legend(handles=classes, loc="upper left", bbox_to_anchor=(0.004, below), ncols=in_a_row, **look)
@@ -375,10 +362,4 @@ def _panels(
 
 def _label(ax: Axes, x: float, y: float, text: str, **options: Any) -> None:
     shadow = [withStroke(linewidth=2.5, foreground="black")]  # readable on bone and on air
-    ax.text(x, y, text, transform=ax.transAxes, color=_TEXT, fontsize=10, path_effects=shadow, **options)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    FigureCanvasAgg(figure)  # no window system, no global state
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", facecolor=figure.get_facecolor())
+    ax.text(x, y, text, transform=ax.transAxes, color=TEXT, fontsize=10, path_effects=shadow, **options)
