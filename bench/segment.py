@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -35,6 +36,7 @@ CLASSES = {"liver": 3, "organs": 24}
 PEERS = ("monai", "nnunet")
 SETTINGS = ["--spacing", "1.5", "1.5", "2", "--patch", "96", "96", "64", "--overlap", "0.5", "--window", "-175", "250"]
 WORK = ROOT / "runs" / "bench_segment"
+HEADINGS = ("read + preprocess", "predict", "restore + write", "whole", "windows", "peak GiB", "of needed")
 
 
 def main() -> int:
@@ -149,7 +151,9 @@ def ours(spec: Entry) -> Entry:
     """One study in a process of its own."""
     shown = f"python bench/segment.py --child ({spec['backend']}, {Path(spec['image']).name})".split()
     made = measure([sys.executable, str(Path(__file__)), "--child", json.dumps(spec)], shown)
-    return {**json.loads(made.output.splitlines()[-1]), "peak_gib": round(made.peak_gib, 2)}
+    found = json.loads(made.output.splitlines()[-1])
+    needed = sum(found[f"{part}_gib"] for part in ("volume", "result", "slab", "network"))
+    return {**found, "peak_gib": round(made.peak_gib, 2), "peak_of_needed": round(made.peak_gib / needed, 2)}
 
 
 def child(spec: Entry) -> Entry:
@@ -258,12 +262,18 @@ def theirs(args: argparse.Namespace, peer: str, image: str, output: str, model: 
     command = [str(args.peers / "bin" / "python"), str(args.peers_script), peer, image, output, "--model", str(model)]
     command += [*SETTINGS, "--classes", str(classes)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, preexec_fn=limit)
     if run.returncode:
         raise Failed(f"{peer}: {(run.stderr.strip() or 'killed, most likely for memory').splitlines()[-1]}")
     found = json.loads(run.stdout.splitlines()[-1])
     parts = {f"{k.replace('+', '_')}_s": round(found[k], 2) for k in ("read+preprocess", "predict", "restore+write")}
     return {**parts, "whole_s": round(sum(parts.values()), 2), "peak_gib": round(found["peak_GiB"], 2)}
+
+
+def limit() -> None:
+    """A peer that wants more memory than the machine has fails by itself, and takes nothing else with it."""
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    resource.setrlimit(resource.RLIMIT_AS, (installed * 9 // 10,) * 2)
 
 
 def medians(rows: list[Entry]) -> Entry:
@@ -340,20 +350,30 @@ def gib(count: float) -> float:
 
 
 def tables(entries: dict[str, Entry]) -> list[Table]:
-    """One table a part: every run beside the peers'."""
+    """One table a part: every run beside the peers'. Needed: the volume, the result, a slab of logits, the network."""
     made = []
     for part, entry in entries.items():
         shown = Table(title=part, box=box.SIMPLE_HEAD, title_justify="left")
-        for column in ("", "read + preprocess", "predict", "restore + write", "whole", "windows", "peak GiB"):
+        for column in (
+            "",
+            "read + preprocess",
+            "predict",
+            "restore + write",
+            "whole",
+            "windows",
+            "peak GiB",
+            "of needed",
+        ):
             shown.add_column(column, justify="left" if not column else "right", no_wrap=True)
         for name, run in entry["runs"].items():
             if "failed" in run:
-                shown.add_row(name, *["-"] * 5, run["failed"])
+                shown.add_row(name, *["-"] * 6, run["failed"])
                 continue
             before = run.get("read_preprocess_s", run.get("read_s", 0) + run.get("preprocess_s", 0))
             after = run.get("restore_write_s", run.get("restore_s", 0) + run.get("write_s", 0))
             figures = [f"{v:.2f}" for v in (before, run["predict_s"], after, run["whole_s"])]
-            shown.add_row(name, *figures, str(round(run.get("windows", 0)) or "-"), f"{run['peak_gib']:.2f}")
+            windows, share = str(round(run.get("windows", 0)) or "-"), run.get("peak_of_needed", "-")
+            shown.add_row(name, *figures, windows, f"{run['peak_gib']:.2f}", str(share))
         made.append(shown)
     return made
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from medseg.losses import WeightedSum
     from medseg.training.fit import FitSettings
     from medseg.training.step import Trainee
-    from medseg.training.validation import Validator
+    from medseg.training.validation import OnStudy, Validator
     from medseg.transforms.preprocessing import Preprocessing
 
 COARSE_MODEL = "locate"
@@ -291,8 +291,8 @@ def fit_settings(config: PipelineConfig) -> FitSettings:
     )
 
 
-def validator(config: PipelineConfig, studies: Sequence[Study]) -> Validator | None:
-    """Scores whole validation studies during training; None without any."""
+def validator(config: PipelineConfig, studies: Sequence[Study], on_study: OnStudy | None = None) -> Validator | None:
+    """Scores whole validation studies during training, and shows each to ``on_study``; None without any."""
     from medseg.study.geometry import require_same_grid
     from medseg.study.inputs import read_input
     from medseg.study.nifti import read_labels
@@ -310,7 +310,9 @@ def validator(config: PipelineConfig, studies: Sequence[Study]) -> Validator | N
 
         return read
 
-    return Validator([ValidationStudy(s.study_id, reader(s)) for s in studies], model_spec(config)) if studies else None
+    if not studies:
+        return None
+    return Validator([ValidationStudy(s.study_id, reader(s)) for s in studies], model_spec(config), on_study)
 
 
 def set_up_torch(config: PipelineConfig) -> None:

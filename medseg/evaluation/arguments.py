@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from medseg.config.schema import parse_labels
+from medseg.config.labels import parse_labels
 from medseg.errors import ConfigError
 from medseg.types import LabelMap
 

@@ -20,9 +20,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, sparse
+from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 
+from medseg.metrics.boxes import class_boxes, united
 from medseg.metrics.lesions import Lesion, lesion_components, measure_lesions
 from medseg.types import Affine
 
@@ -125,10 +126,9 @@ def match_lesions(
     if not 0 < min_overlap <= 1:
         raise ValueError(f"expected a min_overlap above 0 and at most 1, found {min_overlap}")
     masks = [np.asarray(mask, dtype=bool) for mask in (reference_mask, segmentation_mask)]
-    found = ndimage.find_objects((masks[0] | masks[1]).view(np.uint8))
-    if not found:
+    box = united(*(class_boxes(mask.view(np.uint8), 1)[0] for mask in masks))
+    if box is None:
         return Detection((), ())
-    box = found[0]
     shifted = affine.copy()
     shifted[:3, 3] += affine[:3, :3] @ [axis.start for axis in box]
     components = [lesion_components(mask[box]) for mask in masks]
@@ -146,9 +146,11 @@ def _overlaps(reference: NDArray[np.int32], segmentation: NDArray[np.int32]) -> 
     """IoU of all lesions that share voxels, by their indices."""
     sizes = [np.bincount(side.ravel()) for side in (reference, segmentation)]
     both = (reference > 0) & (segmentation > 0)
-    pairs, shared = np.unique(np.column_stack([reference[both], segmentation[both]]), axis=0, return_counts=True)
-    iou = shared / (sizes[0][pairs[:, 0]] + sizes[1][pairs[:, 1]] - shared)
-    return {(int(r), int(s)): float(value) for (r, s), value in zip(pairs, iou, strict=True)}
+    base = sizes[1].size
+    pairs, shared = np.unique(reference[both] * np.int64(base) + segmentation[both], return_counts=True)
+    first, second = np.divmod(pairs, base)
+    iou = shared / (sizes[0][first] + sizes[1][second] - shared)
+    return {(int(r), int(s)): float(value) for r, s, value in zip(first, second, iou, strict=True)}
 
 
 def _partners(overlaps: _Pairs) -> Iterator[tuple[int, int]]:

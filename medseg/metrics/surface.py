@@ -33,20 +33,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
-from scipy.spatial import cKDTree
 
+from medseg.metrics.boxes import axes_in_memory, class_boxes, united
+from medseg.metrics.nearest import Ball, grid_ball, nearest_distances_mm
 from medseg.metrics.surface_elements import element_areas_mm2, neighbourhood_codes
 from medseg.types import IGNORE_INDEX, Affine
 
 Definition = Literal["elements", "voxels"]
 """What a surface is made of; see the module."""
 
-Box: TypeAlias = tuple[slice, ...]
 Floats = NDArray[np.float64]
 
 _PERCENT = 95
@@ -69,19 +68,6 @@ class SurfaceScores:
     hd95_mm: float
     assd_mm: float
     nsd: float
-
-
-@dataclass(frozen=True)
-class _Surface:
-    """Points of a surface on the grid of a box.
-
-    Attributes:
-        at: (N,) indices into the flat box, ascending.
-        weights: (N,) areas, or ones.
-    """
-
-    at: NDArray[np.intp]
-    weights: Floats
 
 
 def surface_scores(
@@ -138,37 +124,89 @@ def label_surface_scores(
         ValueError: as for ``surface_scores``; not one tolerance a foreground class; arrays that are not of integers.
     """
     _require(reference, segmentation, num_classes, affine, tolerances_mm, definition, ignore_index)
-    boxes = [_boxes(array, num_classes) for array in (reference, segmentation)]
-    ignored = ignore_index >= 0 and bool((reference == ignore_index).any())
+    boxes = [class_boxes(array, num_classes - 1) for array in (reference, segmentation)]
+    # From here on axes are in the order of the reference's memory, usually K, J, I, and masks in C order.
+    order = axes_in_memory(reference)
+    reference, segmentation = reference.transpose(order), segmentation.transpose(order)
+    grid = _Grid.of(affine[:3, :3][:, order], definition)
     scores = []
     for index, tolerance_mm in enumerate(tolerances_mm, start=1):
-        box = _union(boxes[0][index - 1], boxes[1][index - 1])
+        box = united(boxes[0][index - 1], boxes[1][index - 1])
         if box is None:
             scores.append(SurfaceScores(_NAN, _NAN, _NAN, _NAN))
             continue
-        masks = [np.pad(array[box] == index, 1) for array in (reference, segmentation)]
-        if ignored:
-            masks[1] &= ~np.pad(reference[box] == ignore_index, 1)
-        scores.append(_compare(masks[0], masks[1], affine, tolerance_mm, definition))
+        box = tuple(box[axis] for axis in order)
+        first = _surface(reference[box] == index, grid)
+        second = _surface((segmentation[box] == index) & (reference[box] != ignore_index), grid)
+        scores.append(_compare(first, second, tolerance_mm, grid))
     return scores
 
 
-def _compare(
-    reference: NDArray[np.bool_],
-    segmentation: NDArray[np.bool_],
-    affine: Affine,
-    tolerance_mm: float,
-    definition: Definition,
-) -> SurfaceScores:
-    """Two masks of one box, with a border of False."""
-    areas = element_areas_mm2(affine) if definition == "elements" else None
-    ours, theirs = (_surface(mask, areas) for mask in (reference, segmentation))
-    shape = tuple(length - 1 for length in reference.shape) if definition == "elements" else reference.shape
-    if not ours.at.size or not theirs.at.size:
-        one = ours.at.size or theirs.at.size
+@dataclass(frozen=True, eq=False)
+class _Grid:
+    """What all classes share.
+
+    Attributes:
+        ball: the neighbours of a point.
+        areas: of the surface element of every neighbourhood; None for voxels.
+    """
+
+    ball: Ball
+    areas: Floats | None
+
+    @staticmethod
+    def of(linear: Floats, definition: Definition) -> _Grid:
+        return _Grid(grid_ball(linear), element_areas_mm2(linear) if definition == "elements" else None)
+
+
+@dataclass(frozen=True, eq=False)
+class _Surface:
+    """The points of a mask's surface.
+
+    Attributes:
+        points: (I, J, K) bool, the same size for both masks, empty at the far end of each axis.
+        at: (N,) where they are in the flat array.
+        weights: (N,) areas, or ones.
+    """
+
+    points: NDArray[np.bool_]
+    at: NDArray[np.intp]
+    weights: Floats
+
+
+def _surface(mask: NDArray[np.bool_], grid: _Grid) -> _Surface:
+    lengths = tuple(length + reach + 2 for length, reach in zip(mask.shape, grid.ball.reach, strict=True))
+    padded = np.zeros(lengths, dtype=bool)
+    padded[tuple(slice(1, length + 1) for length in mask.shape)] = mask
+    if grid.areas is None:
+        points = padded & ~_enclosed(padded)
+        at = np.flatnonzero(points)
+        return _Surface(points, at, np.ones(at.size))
+    codes = neighbourhood_codes(padded)
+    points = codes + np.uint8(1) > 1  # neither 0 nor 255
+    at = np.flatnonzero(points)
+    return _Surface(points, at, grid.areas[codes.reshape(-1)[at]])
+
+
+def _enclosed(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Voxels whose six neighbours are all in the mask, which is empty at its border."""
+    flat, result = mask.reshape(-1), mask.copy()
+    enclosed = result.reshape(-1)
+    for step in (1, mask.shape[2], mask.shape[1] * mask.shape[2]):
+        enclosed[step:] &= flat[:-step]
+        enclosed[:-step] &= flat[step:]
+    return result
+
+
+def _compare(reference: _Surface, segmentation: _Surface, tolerance_mm: float, grid: _Grid) -> SurfaceScores:
+    if not reference.at.size or not segmentation.at.size:
+        one = reference.at.size or segmentation.at.size
         return SurfaceScores(_NAN, _NAN, _NAN, nsd=0.0 if one else _NAN)
-    sides = [(_distances(a.at, b.at, shape, affine), a.weights) for a, b in ((ours, theirs), (theirs, ours))]
-    percentile = _weighted_percentile if definition == "elements" else _percentile
+    sides = [
+        (nearest_distances_mm(here.at, there.points, grid.ball), here.weights)
+        for here, there in ((reference, segmentation), (segmentation, reference))
+    ]
+    percentile = _percentile if grid.areas is None else _weighted_percentile
     limit = tolerance_mm * (1 + _SLACK)
     total = sum(float(weights.sum()) for _, weights in sides)
     return SurfaceScores(
@@ -179,49 +217,19 @@ def _compare(
     )
 
 
-def _surface(mask: NDArray[np.bool_], areas: Floats | None) -> _Surface:
-    if areas is not None:
-        codes = neighbourhood_codes(mask).ravel()
-        at = np.flatnonzero((codes != 0) & (codes != 255))
-        return _Surface(at, areas[codes[at]])
-    at = np.flatnonzero(mask & ~ndimage.binary_erosion(mask))
-    return _Surface(at, np.ones(at.size))
-
-
-def _distances(source: NDArray[np.intp], target: NDArray[np.intp], shape: tuple[int, ...], affine: Affine) -> Floats:
-    """Distance in mm of every source point to the nearest target point."""
-    distances = np.zeros(source.size)
-    apart = ~np.isin(source, target, assume_unique=True)
-    if apart.any():
-        tree = cKDTree(_world(target, shape, affine), leafsize=32, balanced_tree=False, compact_nodes=False)
-        distances[apart] = tree.query(_world(source[apart], shape, affine))[0]
-    return distances
-
-
-def _world(at: NDArray[np.intp], shape: tuple[int, ...], affine: Affine) -> Floats:
-    """Millimetres from the box's first voxel, (N, 3)."""
-    return np.asarray(np.column_stack(np.unravel_index(at, shape)) @ affine[:3, :3].T, dtype=np.float64)
-
-
 def _percentile(distances: Floats, _: Floats) -> float:
     return float(np.percentile(distances, _PERCENT))
 
 
 def _weighted_percentile(distances: Floats, weights: Floats) -> float:
-    order = np.argsort(distances, kind="stable")
-    area = np.cumsum(weights[order])
-    return float(distances[order[np.searchsorted(area, area[-1] * (_PERCENT / 100))]])
-
-
-def _boxes(array: NDArray[Any], num_classes: int) -> list[Box | None]:
-    found: list[Box | None] = ndimage.find_objects(array, max_label=num_classes - 1)
-    return found
-
-
-def _union(a: Box | None, b: Box | None) -> Box | None:
-    if a is None or b is None:
-        return a or b
-    return tuple(slice(min(p.start, q.start), max(p.stop, q.stop)) for p, q in zip(a, b, strict=True))
+    # Sorting only what is apart: most points lie on the other surface. What is reached but for rounding is reached.
+    apart = distances > 0
+    together = float(weights[~apart].sum())
+    distances, weights = distances[apart], weights[apart]
+    order = np.argsort(distances)
+    area = np.concatenate([[together], together + np.cumsum(weights[order])])
+    reached = int(np.searchsorted(area, area[-1] * (_PERCENT / 100) * (1 - 1e-9)))
+    return float(distances[order[reached - 1]]) if reached else 0.0
 
 
 def _require(

@@ -12,7 +12,7 @@ from medseg.evaluation import LesionSummary, Overall, ScoringOptions, Spread, St
 if TYPE_CHECKING:
     from rich.table import Table
 
-_TERMINAL = ("label", "score", "n", "mean ± sd", "95 % of mean", "median", "worst", "study")
+_TERMINAL = ("label", "score", "n", "mean ± sd", "median", "worst", "study")
 _PAPER = ("label", "score", "n", "mean ± sd", "95 % interval", "median [q1, q3]", "worst", "study")
 _LESIONS = ("label", "lesions", "in reference", "found", "sensitivity", "false positives", "precision", "F1", "Dice")
 _TEXT = ("label", "score", "study", "lesions")
@@ -25,12 +25,16 @@ _SCORES = (
     ("assd_mm", "ASSD mm", 1, 2),
     ("relative_volume_difference", "volume %", 100, 1),
     ("lesion_f1", "lesion F1", 1, 3),
-    ("false_positive_lesions", "false lesions", 1, 2),
+    ("false_positive_lesions", "FP lesions", 1, 2),
 )
 """Field, name in the table, factor, decimals."""
 
+_LABEL_WIDTH = 12
+"""Characters of a label that stay on one line however long the studies' names are."""
+
 _STATISTICS = (
-    "n: studies in which the score is defined; sd: over n - 1; 95 %: percentile bootstrap of the mean over studies."
+    "n: studies in which the score is defined; sd: over n - 1; 95 % interval: percentile bootstrap of the mean over "
+    "studies."
 )
 _EMPTY = {
     "nan": "counts in no mean",
@@ -57,12 +61,14 @@ def score_table(
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         collapse_padding=True,
-        caption="\n".join(_notes(summaries, whole, options, lesions=True)),
+        caption="\n".join(_notes(summaries, whole, options, paper=False)),
         caption_justify="left",
     )
+    longest = max((len(summary.label) for summary in summaries), default=0)
     for heading in _TERMINAL:
         table.add_column(
             heading,
+            min_width=min(longest, _LABEL_WIDTH) if heading == "label" else None,
             justify="left" if heading in _TEXT else "right",
             no_wrap=heading not in ("label", "study"),  # names may be long and wrap; numbers are never cut
             overflow="fold",
@@ -71,7 +77,7 @@ def score_table(
     for summary in summaries:
         rows = list(_rows(summary))
         for index, (name, spread, factor, decimals) in enumerate(rows):
-            cells = _cells(spread, summary.n, factor, decimals, quartiles=False)
+            cells = _cells(spread, summary.n, factor, decimals, paper=False)
             label = escape(summary.label) if index == 0 else ""
             table.add_row(label, *map(escape, (name, *cells)), end_section=index == len(rows) - 1)
     return table
@@ -85,7 +91,7 @@ def markdown_table(
     Ends with a line break.
     """
     rows = [
-        (summary.label, name, *_cells(spread, summary.n, factor, decimals, quartiles=True))
+        (summary.label, name, *_cells(spread, summary.n, factor, decimals, paper=True))
         for summary in summaries
         for name, spread, factor, decimals in _rows(summary)
     ]
@@ -93,7 +99,7 @@ def markdown_table(
     lesions = [row for summary in summaries if summary.lesions for row in _lesion_rows(summary.label, summary.lesions)]
     if lesions:
         blocks.append(_markdown(_LESIONS, lesions))
-    return "\n\n".join([*blocks, *_notes(summaries, whole, options, lesions=False)]) + "\n"
+    return "\n\n".join([*blocks, *_notes(summaries, whole, options, paper=True)]) + "\n"
 
 
 def study_rows(scores: Iterable[StudyScores]) -> list[dict[str, Any]]:
@@ -123,17 +129,25 @@ def _rows(summary: Summary) -> Iterator[tuple[str, Spread, float, int]]:
         yield name, spread, factor, decimals
 
 
-def _cells(spread: Spread, n: int, factor: float, decimals: int, *, quartiles: bool) -> tuple[str, ...]:
+def _cells(spread: Spread, n: int, factor: float, decimals: int, *, paper: bool) -> tuple[str, ...]:
     def number(value: float) -> str:
         return _number(value * factor, decimals)
 
     count = str(n) if spread.n == n else f"{spread.n} of {n}"
     mean = number(spread.mean) if math.isnan(spread.sd) else f"{number(spread.mean)} ± {number(spread.sd)}"
-    interval = "-" if math.isnan(spread.low) else f"[{number(spread.low)}, {number(spread.high)}]"
+    interval = _interval(spread, factor, decimals)
     median = number(spread.median)
-    if quartiles and spread.n > 1:
+    worst = number(spread.worst_value), spread.worst or "-"
+    if not paper:
+        return count, mean, median, *worst
+    if spread.n > 1:
         median += f" [{number(spread.q1)}, {number(spread.q3)}]"
-    return count, mean, interval, median, number(spread.worst_value), spread.worst or "-"
+    return count, mean, interval, median, *worst
+
+
+def _interval(spread: Spread, factor: float = 1, decimals: int = 3) -> str:
+    low, high = (_number(value * factor, decimals) for value in (spread.low, spread.high))
+    return "-" if math.isnan(spread.low) else f"[{low}, {high}]"
 
 
 def _lesion_rows(label: str, lesions: LesionSummary) -> Iterator[tuple[str, ...]]:
@@ -174,9 +188,9 @@ def _number(value: float, decimals: int = 3) -> str:
 
 
 def _notes(
-    summaries: Sequence[Summary], whole: Overall | None, options: ScoringOptions | None, *, lesions: bool
+    summaries: Sequence[Summary], whole: Overall | None, options: ScoringOptions | None, *, paper: bool
 ) -> list[str]:
-    """What the table leaves unsaid; ``lesions`` adds a line for each label's lesions."""
+    """What the table leaves unsaid; the terminal's leaves out Dice's interval and the lesions."""
     lines = []
     if whole is not None:
         studies = "1 study" if whole.n == 1 else f"{whole.n} studies"
@@ -189,6 +203,9 @@ def _notes(
             f"Of all studies' voxels put together: IoU {pooled or '-'}; mIoU {_number(whole.dataset_miou)} "
             f"(without background {_number(whole.dataset_miou_foreground)})."
         )
+    if not paper and any(summary.dice.n > 1 for summary in summaries):
+        intervals = ", ".join(f"{summary.label} {_interval(summary.dice)}" for summary in summaries)
+        lines.append(f"95 % interval of the mean Dice: {intervals}.")
     for summary in summaries:
         cases = {
             "only in the segmentation": summary.n_empty_reference,
@@ -198,7 +215,7 @@ def _notes(
         found = ", ".join(f"{where} in {count}" for where, count in cases.items() if count)
         if found:
             lines.append(f"{summary.label}: {found} of {summary.n} studies.")
-        if lesions and summary.lesions is not None:
+        if not paper and summary.lesions is not None:
             lines.append(_lesion_line(summary.label, summary.lesions))
     return [*lines, f"{_STATISTICS} {_explained(summaries, options)}"]
 
@@ -220,6 +237,8 @@ def _explained(summaries: Sequence[Summary], options: ScoringOptions | None) -> 
         f"A label that reference and segmentation both lack {nothing}; one that only one of them lacks counts as 0 in "
         "overlap and NSD, and has no distances."
     )
+    if options and any(not math.isnan(summary.tolerance_mm) for summary in summaries):
+        text += f" Surfaces are made of {options.definition}."
     if options and any(summary.lesions for summary in summaries):
         text += f" Lesions are paired one to one from an IoU of {options.min_overlap:g} on."
     return text

@@ -20,6 +20,9 @@ from medseg.types import ModelSpec, Volume
 
 logger = logging.getLogger(__name__)
 
+OnStudy = Callable[[str, Volume, NDArray[np.uint8], NDArray[np.uint8]], None]
+"""What may look at a validation study: its id, image, reference and segmentation."""
+
 _KEEP_BYTES = 2**31
 """Validation studies are kept in memory up to this much in all, then read again each time."""
 
@@ -43,14 +46,14 @@ class Validator:
     Args:
         studies: the validation set.
         spec: how the network is used; the same as in the final model.
-        on_study: called with each study's id.
+        on_study: called with each study's id, image, reference and segmentation (class indices on the image's grid).
     """
 
     def __init__(
         self,
         studies: Sequence[ValidationStudy],
         spec: ModelSpec,
-        on_study: Callable[[str], None] = lambda study_id: None,
+        on_study: OnStudy | None = None,
     ) -> None:
         self.studies = list(studies)
         self.spec = spec
@@ -75,10 +78,12 @@ class Validator:
             except (StudyError, OSError) as error:
                 logger.error("%s: left out of validation: %s", study.study_id, error)
                 continue
-            scores = overlap_scores(confusion(reference, segmenter.segment(image), self.spec.num_classes))
+            segmentation = segmenter.segment(image)
+            scores = overlap_scores(confusion(reference, segmentation, self.spec.num_classes))
             dice.append(scores.dice[1:])
             iou.append(scores.iou[1:])
-            self.on_study(study.study_id)
+            if self.on_study is not None:
+                self.on_study(study.study_id, image, reference, segmentation)
         metrics: dict[str, float] = {}
         for name, values in (("dice", dice), ("iou", iou)):
             by_class = [_mean(column) for column in np.asarray(values).reshape(-1, len(self.spec.class_names)).T]

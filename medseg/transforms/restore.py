@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from medseg.study.geometry import reorient
 from medseg.transforms.preprocessing import Preprocessed
@@ -152,18 +153,18 @@ class _Pair:
         device = below.scores.device
         self.rows, self.row_share = (part.to(device) for part in rows)
         self.columns, self.column_share = (part.to(device) for part in columns)
-        self._found: tuple[Tensor, Tensor] | None = None
+        self._plane: Tensor | None = None
+        self._border: _Border | None = None
 
     def classes(self, share: float, thresholds: Thresholds) -> Tensor:
         """(I, J) uint8 at ``share`` of the way from below to above."""
-        if self._found is None:
-            self._found = self._agreed()
-        agreed, open_voxels = self._found
-        plane = agreed.clone()
-        if len(open_voxels):
-            scores = torch.lerp(self.below.scores, self.above.scores, share)
-            for voxels in torch.split(open_voxels, _POINTS):
-                plane.view(-1)[voxels] = decide(self._interpolated(scores, voxels), thresholds)
+        if self._plane is None:
+            self._plane, voxels = self._agreed()
+            self._border = self._gathered(voxels) if len(voxels) else None
+        if self._border is None:
+            return self._plane
+        plane = self._plane.clone()
+        plane.view(-1)[self._border.voxels] = self._border.classes(share, thresholds)
         return plane
 
     def extras(self, share: float) -> list[Tensor]:
@@ -185,18 +186,50 @@ class _Pair:
         pick = (self.rows[:, None], self.columns)
         return classes[pick], differs[pick].flatten().nonzero().flatten()
 
-    def _interpolated(self, scores: Tensor, voxels: Tensor) -> Tensor:
-        """(C, n) scores of voxels that are given by their place in the flat plane."""
+    def _gathered(self, voxels: Tensor) -> _Border:
+        """What is needed to interpolate voxels that are given by their place in the flat plane."""
         i, j = voxels // len(self.columns), voxels % len(self.columns)
-        height, width = scores.shape[1:]
-        row, column = self.rows[i], self.columns[j]
-        flat = scores.reshape(len(scores), -1)
-        upper, lower = row * width, _next(row, height) * width
-        left, right = column, _next(column, width)
-        across = self.column_share[j]
-        top = torch.lerp(flat.index_select(1, upper + left), flat.index_select(1, upper + right), across)
-        bottom = torch.lerp(flat.index_select(1, lower + left), flat.index_select(1, lower + right), across)
-        return torch.lerp(top, bottom, self.row_share[i])
+        height, width = self.below.classes.shape
+        upper, lower = self.rows[i] * width, _next(self.rows, height)[i] * width
+        left, right = self.columns[j], _next(self.columns, width)[j]
+        corners = torch.stack([upper + left, upper + right, lower + left, lower + right], dim=1)
+        down, across = self.row_share[i], self.column_share[j]
+        up, back = 1 - down, 1 - across
+        shares = torch.stack([up * back, up * across, down * back, down * across], dim=1)
+        used = torch.zeros(height * width, dtype=torch.bool, device=corners.device)
+        used[corners.flatten()] = True
+        taken = used.nonzero().flatten()
+        below, above = (
+            s.scores.reshape(len(s.scores), -1).index_select(1, taken).T.contiguous() for s in (self.below, self.above)
+        )
+        return _Border(voxels, (used.cumsum(0) - 1)[corners], shares, below, above)
+
+
+@dataclass(frozen=True, eq=False)
+class _Border:
+    """Voxels that have to be interpolated, and the scores around them with the classes last.
+
+    A voxel's sum over its corners then reads whole rows of memory: ten times as fast as a class at a time.
+    """
+
+    voxels: Tensor
+    """(n,) places in the flat plane of the study."""
+    corners: Tensor
+    """(n, 4) rows of ``below`` and ``above``."""
+    shares: Tensor
+    """(n, 4) weights of the corners."""
+    below: Tensor
+    """(m, C) scores of the network voxels that are corners."""
+    above: Tensor
+
+    def classes(self, share: float, thresholds: Thresholds) -> Tensor:
+        """(n,) uint8 at ``share`` of the way from below to above."""
+        scores = torch.lerp(self.below, self.above, share)
+        decided = []
+        for corners, shares in zip(torch.split(self.corners, _POINTS), torch.split(self.shares, _POINTS), strict=True):
+            sums = functional.embedding_bag(corners, scores, per_sample_weights=shares, mode="sum")
+            decided.append(decide(sums.T, thresholds) if thresholds else sums.argmax(dim=1).to(torch.uint8))
+        return torch.cat(decided)
 
 
 def _next(index: Tensor, length: int) -> Tensor:

@@ -57,7 +57,7 @@ def test_shifted_cubes_of_elements():
     short, long = mask_of(np.s_[2:6, 3:5, 2:4]), mask_of(np.s_[2:8, 3:5, 2:4])
     scores = surface_scores(short, long, affine, tolerance_mm=1.0)
     # Planes of 3 x 3 corners, at I 1.5 to 5.5 and 1.5 to 7.5; the inner corner of an inner plane is no surface.
-    areas = element_areas_mm2(affine)
+    areas = element_areas_mm2(affine[:3, :3])
     edge, side = areas[0b00010001], areas[0b00110011]
     rim = 4 * edge + 4 * side  # an inner plane: 4 corners of the beam's edges, 4 of its sides
     end = 4 * areas[0b00000001] + 2 * areas[0b00000011] + 2 * areas[0b00000101] + areas[0b00001111]
@@ -98,7 +98,7 @@ def _all_pairs(a, b, affine, tolerance_mm, definition):
 
 
 def _elements(mask, affine):
-    areas, padded, found = element_areas_mm2(affine), np.pad(mask, 1), {}
+    areas, padded, found = element_areas_mm2(affine[:3, :3]), np.pad(mask, 1), {}
     for i, j, k in product(*(range(length + 1) for length in mask.shape)):
         code = sum(
             int(padded[i + di, j + dj, k + dk]) << (4 * di + 2 * dj + dk) for di, dj, dk in product((0, 1), repeat=3)

@@ -15,6 +15,7 @@ from medseg.training import validation
 from medseg.training.validation import ValidationStudy, Validator
 from medseg.types import Grid, ModelSpec, Volume
 
+Classes = NDArray[np.uint8]
 LIVER_HU, TUMOUR_HU = 100, 200
 
 
@@ -66,15 +67,21 @@ def test_perfect_segmentation_scores_one() -> None:
 
 
 def test_means_over_studies_and_classes_by_hand() -> None:
-    seen: list[str] = []
-    validator = Validator([_two_classes(), _two_classes(shifted=1)], _spec(), on_study=seen.append)
+    seen: list[tuple[str, int]] = []
+
+    def look(study_id: str, image: Volume, reference: Classes, segmentation: Classes) -> None:
+        assert image.grid.shape == reference.shape == segmentation.shape
+        seen.append((study_id, int((reference != segmentation).sum())))
+
+    validator = Validator([_two_classes(), _two_classes(shifted=1)], _spec(), on_study=look)
     metrics = validator(_Threshold())
     # shifted by one of two slices: liver Dice 2 * 4 / 16 = 0.5, IoU 4 / 12
     assert metrics["val/dice/liver"] == pytest.approx((1 + 0.5) / 2)
     assert metrics["val/iou/liver"] == pytest.approx((1 + 1 / 3) / 2)
     assert metrics["val/dice/tumour"] == 1.0
     assert metrics["score"] == metrics["val/dice/mean"] == pytest.approx((0.75 + 1) / 2)
-    assert seen == ["shifted_0", "shifted_1"]
+    assert [study_id for study_id, _ in seen] == ["shifted_0", "shifted_1"]
+    assert seen[0][1] == 0 < seen[1][1]
 
 
 def test_class_absent_everywhere_has_no_dice_and_does_not_spoil_the_mean() -> None:

@@ -10,8 +10,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from medseg.reports.figures.drawing import DPI, save
-from medseg.reports.palette import BACKGROUND, QUIET, TEXT, class_colour
+from medseg.reports.style import BACKGROUND, DPI, QUIET, TEXT, colour, dress, save
 
 
 def training_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -42,14 +41,10 @@ def _plot(ax: Axes, name: str, history: Sequence[Mapping[str, Any]], keys: Seque
         points = [(entry["epoch"], entry[key]) for entry in history if _is_number(entry.get(key))]
         epochs, values = zip(*points, strict=True) if points else ((), ())
         marker = "o" if len(points) < 40 else ""
-        ax.plot(epochs, values, color=class_colour(number), label=key, linewidth=1.6, marker=marker, markersize=3.5)
+        ax.plot(epochs, values, color=colour(number), label=key, linewidth=1.6, marker=marker, markersize=3.5)
     ax.set_title(name, color=TEXT, fontsize=12, loc="left")
     ax.set_xlabel("epoch", color=QUIET)
-    ax.set_facecolor(BACKGROUND)
-    ax.tick_params(colors=QUIET)
-    for spine in ax.spines.values():
-        spine.set_color("#3a3d45")
-    ax.grid(color="#2a2c33", linewidth=0.7)
+    dress(ax)
     if keys:
         ax.legend(frameon=False, labelcolor=TEXT, fontsize=9.5)
 

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
-from medseg.files import atomic_path
 from medseg.metrics.overlap import confusion, overlap_scores
-from medseg.reports.palette import BACKGROUND, CONFUSED, EXTRA, MISSED, QUIET, TEXT, TINT_OPACITY, class_colour
 from medseg.reports.scene import Scene, View, Voxels, foreground
+from medseg.reports.style import BACKGROUND, CONFUSED, DPI, EXTRA, MISSED, QUIET, TEXT, TINT_OPACITY, colour
 from medseg.types import Volume
 
-DPI = 110
 _WIDTH_INCHES, _HIGHEST_PANEL_INCHES = 14.0, 6.0
 _CLASS_INCHES, _STYLES_INCHES = 2.1, 6.0
 """Room in the legend for one class, and for the meaning of lines and tints."""
@@ -87,12 +83,12 @@ def write_heading(figure: Figure, title: str, aside: str) -> None:
 def _tint(reference: Voxels, segmentation: Voxels, opacity: float) -> Voxels:
     in_reference, in_segmentation = foreground(reference), foreground(segmentation)
     tints = np.zeros((*reference.shape, 4))
-    for mask, colour in (
+    for mask, hue in (
         (in_reference & ~in_segmentation, MISSED),
         (in_segmentation & (reference == 0), EXTRA),
         (in_reference & in_segmentation & (reference != segmentation), CONFUSED),
     ):
-        tints[mask] = to_rgba(colour, opacity)
+        tints[mask] = to_rgba(hue, opacity)
     return tints
 
 
@@ -104,7 +100,7 @@ def contour(ax: Axes, classes: Voxels, num_foreground: int, linestyle: Any) -> N
         mask = padded == index
         if mask.any():
             ax.contour(
-                columns, rows, mask, levels=[0.5], colors=[class_colour(index)], linewidths=1.3, linestyles=[linestyle]
+                columns, rows, mask, levels=[0.5], colors=[colour(index)], linewidths=1.3, linestyles=[linestyle]
             )
     ax.set_xlim(-0.5, classes.shape[1] - 0.5)
     ax.set_ylim(classes.shape[0] - 0.5, -0.5)
@@ -118,7 +114,7 @@ def class_handles(class_names: Sequence[str], reference: Volume | None, segmenta
     handles = []
     for index in present[:_LISTED_CLASSES]:
         dice = "" if reference is None else f"  Dice {scores.dice[index]:.3f}"
-        handles.append(Patch(color=class_colour(index), label=f"{class_names[index - 1]}{dice}"))
+        handles.append(Patch(color=colour(index), label=f"{class_names[index - 1]}{dice}"))
     if len(present) > _LISTED_CLASSES:
         handles.append(Patch(color=BACKGROUND, label=f"and {len(present) - _LISTED_CLASSES} more"))
     return handles or [Patch(color=BACKGROUND, label="nothing is labelled")]
@@ -162,13 +158,6 @@ def panels(
     figure.legend(handles=classes, loc="upper left", bbox_to_anchor=(0.004, below), ncols=in_a_row, **look)
     figure.legend(handles=styles, loc="upper right", bbox_to_anchor=(0.996, below), ncols=len(styles) or 1, **look)
     return figure, axes
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write the PNG, whole or not at all."""
-    FigureCanvasAgg(figure)  # no window system, no global state
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", facecolor=figure.get_facecolor())
 
 
 def _letter(ax: Axes, x: float, y: float, text: str) -> None:

@@ -14,14 +14,13 @@ from medseg.reports.figures.drawing import (
     class_handles,
     contour,
     panels,
-    save,
     say_where,
     show_gray,
     style_handles,
     write_heading,
 )
-from medseg.reports.palette import EXTRA, MISSED
 from medseg.reports.scene import VIEWS, Scene, View, foreground, make_scene
+from medseg.reports.style import EXTRA, MISSED, save
 from medseg.types import Volume
 
 _DENSE_FROM_MM = 20.0
@@ -67,12 +66,12 @@ def error_map(
     styles = [handle for handle in style_handles(1) if handle.get_label() != "segmentation"]
     figure, rows = panels([scene.ratio(view) for view in VIEWS], handles, styles, rows=2)
     sides = (("missed", scene.reference, MISSED), ("extra", scene.segmentation, EXTRA))
-    for (name, labels, colour), axes in zip(sides, rows, strict=True):
+    for (name, labels, hue), axes in zip(sides, rows, strict=True):
         mask = wrong & foreground(labels)
         for ax, view in zip(axes, VIEWS, strict=True):
             _draw_background(ax, scene, view, intensity_range_hu)
             depth_mm = _along(view, mask.sum(axis=view.axis)) * scene.spacing_mm[view.axis]
-            _draw_depth(ax, depth_mm, colour)
+            _draw_depth(ax, depth_mm, hue)
             _draw_silhouettes(ax, scene, view, len(class_names))
             say_where(ax, f"{name}, {view.name}: up to {depth_mm.max(initial=0):.0f} mm deep")
     write_heading(figure, title, "all slices together")
@@ -85,9 +84,9 @@ def _draw_background(ax: Axes, scene: Scene, view: View, intensity_range_hu: tup
     show_gray(ax, scene, view, mean, (low, high + 0.6 * (high - low)))  # darker than a slice: it only says where
 
 
-def _draw_depth(ax: Axes, depth_mm: NDArray[np.float64], colour: str) -> None:
+def _draw_depth(ax: Axes, depth_mm: NDArray[np.float64], hue: str) -> None:
     tints = np.zeros((*depth_mm.shape, 4))
-    tints[:] = to_rgba(colour, 0.0)
+    tints[:] = to_rgba(hue, 0.0)
     shade = _THINNEST + (1 - _THINNEST) * np.clip(depth_mm / _DENSE_FROM_MM, 0, 1)
     tints[..., 3] = np.where(depth_mm > 0, shade, 0)
     ax.imshow(tints, aspect=ax.get_aspect(), interpolation="nearest")

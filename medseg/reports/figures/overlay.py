@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from medseg.reports.figures.drawing import class_handles, draw_slice, panels, save, style_handles, write_heading
+from medseg.reports.figures.drawing import class_handles, draw_slice, panels, style_handles, write_heading
 from medseg.reports.scene import VIEWS, make_scene
+from medseg.reports.style import save
 from medseg.types import Volume
 
 

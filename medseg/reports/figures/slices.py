@@ -9,13 +9,13 @@ from medseg.reports.figures.drawing import (
     class_handles,
     draw_slice,
     panels,
-    save,
     say_where,
     style_handles,
     write_heading,
 )
 from medseg.reports.ranking import Rank, pick_slices
 from medseg.reports.scene import VIEWS, make_scene
+from medseg.reports.style import save
 from medseg.types import Volume
 
 _ORDER: tuple[Rank, ...] = ("worst", "median", "best")

@@ -9,8 +9,8 @@ from typing import Any
 
 from medseg.evaluation import Evaluation, Score, StudyScores, overall, summarise
 from medseg.metrics.overlap import mean_defined
-from medseg.reports import palette
 from medseg.reports.page.intensity import KNOTS
+from medseg.reports.style import CONFUSED, EXTRA, MISSED, colour
 
 
 def page_data(evaluation: Evaluation, class_names: Sequence[str], window_hu: tuple[float, float]) -> dict[str, Any]:
@@ -31,8 +31,8 @@ def page_data(evaluation: Evaluation, class_names: Sequence[str], window_hu: tup
         "lesions": [asdict(lesion) for study in scores for lesion in study.lesions],
         "failures": [[failure.study_id, failure.reason] for failure in evaluation.failures],
         "classes": list(class_names),
-        "colours": [palette.class_colour(index) for index in range(1, len(class_names) + 1)],
-        "tints": {"missed": palette.MISSED, "extra": palette.EXTRA, "confused": palette.CONFUSED},
+        "colours": [colour(index) for index in range(1, len(class_names) + 1)],
+        "tints": {"missed": MISSED, "extra": EXTRA, "confused": CONFUSED},
         "window": list(window_hu),
         "knots": [list(knot) for knot in KNOTS],
     }

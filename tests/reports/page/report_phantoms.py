@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +28,22 @@ def block_study(*, shift: int = 0, label: int = 1) -> Loaded:
 
 
 def phantom_study(index: int) -> Loaded:
-    """A coarse phantom, its segmentation ``index`` voxels off along the first axis."""
+    """A coarse phantom, its segmentation with ``index`` of every 8 voxels missed."""
     image, reference = make_phantom(3, index, SMALL)
-    return image, reference, Volume(np.roll(reference.voxels, index, axis=0), reference.grid)
+    missed = np.indices(reference.voxels.shape).sum(axis=0) % 8 < index
+    return image, reference, Volume(np.where(missed, np.uint8(0), reference.voxels), reference.grid)
 
 
 def scored(study_id: str, loaded: Loaded, names: tuple[str, ...] = CLASSES) -> StudyScores:
     _, reference, segmentation = loaded
     assert reference is not None
     return score_arrays(
-        study_id, reference.voxels, segmentation.voxels, names, reference.grid.affine, ScoringOptions(lesions=names[-1:])
+        study_id,
+        reference.voxels,
+        segmentation.voxels,
+        names,
+        reference.grid.affine,
+        ScoringOptions(lesions=names[-1:]),
     )
 
 

@@ -36,7 +36,7 @@ class Reader(HTMLParser):
             self.scripts.append("")
 
     def handle_data(self, data):
-        if self.elements and self.elements[-1][0] == "script":
+        if self.cdata_elem == "script":
             self.scripts[-1] += data
 
 
@@ -91,12 +91,27 @@ def test_nothing_points_outside_the_file():
     assert urls == set()  # the name of SVG is a name: nothing is fetched from it
     assert not re.search(r"\b(fetch|XMLHttpRequest|WebSocket|Worker|localStorage|sessionStorage|eval)\b", page)
     assert not re.search(r"@import|url\(", page)
-    links = [e for tag, e in read(page).elements if tag in ("link", "script", "img", "iframe") and (e.get("href") or e.get("src"))]
+    links = [
+        e
+        for tag, e in read(page).elements
+        if tag in ("link", "script", "img", "iframe") and (e.get("href") or e.get("src"))
+    ]
     assert [link["href"] for link in links] == ["data:,"]
 
 
 def test_all_scripts_are_joined_in_their_order():
     script = read(document("title", {}, [])).scripts[-1]
-    places = [script.index(first) for first in ("const DATA", "const HU", "const CELL_LINES", "class Plots", "class StudyTable", "class Viewer", "const MOST_TILES")]
+    places = [
+        script.index(first)
+        for first in (
+            "const DATA",
+            "const HU",
+            "const CELL_LINES",
+            "class Plots",
+            "class StudyTable",
+            "class Viewer",
+            "const MOST_TILES",
+        )
+    ]
     assert places == sorted(places)
     assert len(SCRIPTS) == 7

@@ -6,7 +6,6 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from tests.reports.page.report_phantoms import block_study
 
 from medseg.reports.page import pack as module
 from medseg.reports.page.intensity import decode_hu
@@ -14,6 +13,7 @@ from medseg.reports.page.mosaic import size_bytes
 from medseg.reports.page.pack import pack, resample, worst_slices
 from medseg.reports.scene import make_scene
 from medseg.types import Grid, Volume
+from tests.reports.page.report_phantoms import block_study
 
 
 def volume(packed: dict, channel: int) -> np.ndarray:

@@ -70,7 +70,9 @@ def test_any_number_of_classes(tmp_path, names):
     labels = np.zeros(grid.shape, np.uint8)
     labels[4:36, 4:36, 4:36] = (np.arange(32**3) // 300 % len(names) + 1).reshape(32, 32, 32)
     study = (Volume(np.zeros(grid.shape, np.int16), grid), Volume(labels, grid), Volume(np.roll(labels, 1), grid))
-    (path,) = report(tmp_path / "report.html", Evaluation((scored("a", study, names),)), {"a": study}, class_names=names)
+    (path,) = report(
+        tmp_path / "report.html", Evaluation((scored("a", study, names),)), {"a": study}, class_names=names
+    )
     blocks = embedded(path)
     assert blocks["study-1"]["present"] == list(range(1, len(names) + 1))
     assert len(blocks["data"]["rows"]) == len(blocks["data"]["colours"]) == len(names)
@@ -104,7 +106,9 @@ def test_many_studies_get_pages_of_their_own_and_the_worst_stay_in_the_main_one(
     loaded = {f"s{shift}": block_study(shift=shift) for shift in range(4)}
     evaluation = Evaluation(tuple(scored(*study) for study in loaded.items()))
     path, *pages = report(tmp_path / "report.html", evaluation, loaded)
-    assert [page.relative_to(tmp_path).as_posix() for page in pages] == [f"report_studies/{n}.html" for n in (1, 2, 3, 4)]
+    assert [page.relative_to(tmp_path).as_posix() for page in pages] == [
+        f"report_studies/{n}.html" for n in (1, 2, 3, 4)
+    ]
     blocks = embedded(path)
     assert set(blocks) == {"data", "study-1", "study-2"}
     assert [(e["id"], e["page"]) for e in blocks["data"]["studies"]] == [
@@ -114,7 +118,10 @@ def test_many_studies_get_pages_of_their_own_and_the_worst_stay_in_the_main_one(
     assert set(second) == {"data", "study-2"}
     assert {row[0] for row in second["data"]["rows"]} == {"s2"}
     assert second["data"]["alone"] == {
-        "home": "../report.html", "previous": "1.html", "next": "3.html", "place": "2 of 4"
+        "home": "../report.html",
+        "previous": "1.html",
+        "next": "3.html",
+        "place": "2 of 4",
     }
     assert embedded(pages[0])["data"]["alone"]["previous"] is None
     assert embedded(pages[3])["data"]["alone"]["next"] is None

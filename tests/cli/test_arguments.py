@@ -1,0 +1,29 @@
+"""The choices that the command line offers are those that the package takes."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from medseg.cli.arguments import Backend, Device, Engine, Uncertainty
+from medseg.config.schema import TrainingConfig
+from medseg.inference.backends import BACKENDS
+from medseg.inference.segmenter import Wanted
+from tests.cli.ended import Medseg
+
+
+def test_devices_are_those_of_a_pipeline() -> None:
+    assert {d.value for d in Device} == set(get_args(TrainingConfig.model_fields["device"].annotation))
+
+
+def test_backends_are_those_of_inference() -> None:
+    assert [b.value for b in Backend] == list(BACKENDS)
+
+
+def test_uncertainties_are_those_that_a_segmenter_can_be_asked_for() -> None:
+    assert [Wanted(uncertainty=u.value).uncertainty for u in Uncertainty] == ["none", "entropy", "disagreement"]
+
+
+def test_another_choice_is_refused_with_those_there_are(medseg: Medseg) -> None:
+    ended = medseg("segment", "--model", "m", "--input", "i", "--output", "o", "--engine", "slurm")
+    assert ended.code == 2
+    assert all(f"'{engine.value}'" in ended.err for engine in Engine)

@@ -1,0 +1,52 @@
+"""`evaluate`."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medseg.study.nifti import write_labels
+from medseg.types import Grid, Volume
+from tests.cli.ended import Ended, Medseg
+
+
+class TestEvaluate:
+    @pytest.fixture
+    def folders(self, tmp_path: Path) -> tuple[Path, Path]:
+        grid = Grid((4, 4, 4), np.eye(4))
+        reference, found = np.zeros(grid.shape, np.uint8), np.zeros(grid.shape, np.uint8)
+        reference[0], reference[1] = 1, 2  # 16 voxels each
+        found[0, :2], found[1] = 1, 1
+        for folder, voxels in (("reference", reference), ("found", found)):
+            write_labels(tmp_path / folder / "a.nii.gz", voxels, Volume(voxels, grid))
+        return tmp_path / "reference", tmp_path / "found"
+
+    def _evaluate(self, medseg: Medseg, folders: tuple[Path, Path], labels: str, *more: str) -> Ended:
+        output = folders[0].parent / "eval.csv"
+        arguments = ["--reference", folders[0], "--segmentation", folders[1], "--output", output, "--labels", labels]
+        return medseg("evaluate", *arguments, *more)
+
+    def test_scores_are_printed_and_written(self, medseg: Medseg, folders: tuple[Path, Path]) -> None:
+        ended = self._evaluate(medseg, folders, "liver=1+2", "--segmentation-labels", "liver=1")
+        assert ended.code == 0
+        assert re.search(r"liver +Dice .*0\.857", ended.out)  # 2 * 24 / (32 + 24)
+        document = json.loads((folders[0].parent / "eval.json").read_text())
+        assert document["studies"][0]["rows"][0]["dice"] == pytest.approx(48 / 56)
+        assert "a,liver,0.857" in (folders[0].parent / "eval.csv").read_text()
+
+    def test_study_that_cannot_be_scored_gives_code_1(self, medseg: Medseg, folders: tuple[Path, Path]) -> None:
+        shutil.copy(folders[0] / "a.nii.gz", folders[0] / "b.nii.gz")
+        ended = self._evaluate(medseg, folders, "liver=1,tumour=2")
+        assert ended.code == 1
+        assert "1 failed, not scored (reasons above): b" in ended.err
+        assert re.search(r"tumour +Dice .*0\.000", ended.out)
+
+    def test_labels_of_the_wrong_form_are_explained(self, medseg: Medseg, folders: tuple[Path, Path]) -> None:
+        ended = self._evaluate(medseg, folders, "liver")
+        assert ended.code == 2
+        assert "expected name=value pairs such as liver=1,tumour=2+3" in ended.err
