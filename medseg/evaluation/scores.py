@@ -123,7 +123,7 @@ class LesionRow:
     dice: float
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False)
 class StudyScores:
     """All scores of one study.
 
@@ -133,8 +133,8 @@ class StudyScores:
         accuracy: share of voxels with the right class, background included.
         miou: mean IoU over the classes, background included.
         miou_foreground: mean IoU over the foreground labels.
-        fw_iou: frequency-weighted IoU, background included.
         confusion: (num_classes, num_classes) voxels; rows the reference, columns the segmentation, background first.
+        fw_iou: frequency-weighted IoU, background included.
         lesions: of both sides, for the labels that are scored by lesions.
         note: what was done to the segmentation before it was scored, such as resampling; "" for nothing.
     """
@@ -144,8 +144,8 @@ class StudyScores:
     accuracy: float
     miou: float
     miou_foreground: float
-    fw_iou: float = math.nan
     confusion: Counts
+    fw_iou: float = math.nan
     lesions: tuple[LesionRow, ...] = ()
     note: str = ""
 

@@ -5,19 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 
+from medseg.evaluation.bootstrap import mean_interval
+
 Worst = Literal["lowest", "highest", "farthest", ""]
 """Which value of a score is the worst. The farthest is farthest from 0; "" is a quantity that is not good or bad."""
-
-_RESAMPLES = 2000
-_SEED = 0
-_LEVEL = (2.5, 97.5)
-_AT_A_TIME = 1 << 21
-"""Values drawn at a time, so that memory does not grow with the studies."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +54,7 @@ class Spread:
         if not defined:
             return cls(0, math.nan, math.nan, math.nan, math.nan, math.nan, "")
         array = np.array(list(defined.values()), dtype=np.float64)
-        low, high = bootstrap_interval(tuple(np.sort(array).tolist()))
+        low, high = mean_interval(np.sort(array))  # sorted: the order of the studies changes nothing
         q1, median, q3 = np.percentile(array, (25, 50, 75))
         worst_study = _worst(defined, worst)
         return cls(
@@ -76,31 +71,6 @@ class Spread:
             high=high,
             worst_value=defined.get(worst_study, math.nan),
         )
-
-
-@lru_cache(maxsize=1024)  # a CSV, a table and a tracker ask for the same intervals
-def bootstrap_interval(values: tuple[float, ...]) -> tuple[float, float]:
-    """The 95 % interval of a mean by the percentile bootstrap (Efron 1979, doi:10.1214/aos/1176344552).
-
-    Studies are drawn again with replacement, 2000 times, from a generator of fixed seed. Of few studies the interval is
-    too narrow: below about 20 take it as a hint.
-
-    Args:
-        values: one a study.
-
-    Returns:
-        Lower and upper end; NaN for fewer than two values.
-    """
-    if len(values) < 2:
-        return math.nan, math.nan
-    array, generator = np.array(values), np.random.default_rng(_SEED)
-    step = max(1, _AT_A_TIME // array.size)
-    means = [
-        array[generator.integers(0, array.size, (min(step, _RESAMPLES - start), array.size))].mean(axis=1)
-        for start in range(0, _RESAMPLES, step)
-    ]
-    low, high = np.percentile(np.concatenate(means), _LEVEL)
-    return float(low), float(high)
 
 
 def _worst(values: Mapping[str, float], worst: Worst) -> str:
