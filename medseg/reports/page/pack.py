@@ -29,15 +29,12 @@ IMAGE_BUDGET, LABEL_BUDGET = 200_000, 100_000
 """Bytes a study before base64; 50 studies stay under 20 MB."""
 
 _IMAGE_LADDER = (
-    (1.0, 80),
-    (1.5, 80),
-    (2.0, 80),
-    (2.0, 65),
-    (2.5, 75),
-    (3.0, 75),
-    (3.0, 60),
-    (4.0, 70),
-    (5.0, 60),
+    *((1.0, quality) for quality in (92, 80)),
+    *((1.5, quality) for quality in (90, 80)),
+    *((2.0, quality) for quality in (90, 80, 65)),
+    *((3.0, quality) for quality in (85, 75, 60)),
+    *((4.0, quality) for quality in (80, 65)),
+    (6.0, 50),
     (8.0, 40),
 )
 """(mm, quality); the last is taken whatever it weighs."""
