@@ -373,3 +373,27 @@ def test_the_page_works_in_a_sandboxed_frame(page, tmp_path: Path):
 
 def quoted(text: str) -> str:
     return text.replace("&", "&amp;").replace("'", "&#39;")
+
+
+def test_pages_of_single_studies_lead_to_each_other(browser, tmp_path: Path, monkeypatch):
+    from medseg.reports.page import write
+
+    monkeypatch.setattr(write, "MOST_EMBEDDED", 1)
+    monkeypatch.setattr(write, "WORST_EMBEDDED", 1)
+    loaded = {"worse": block_study(shift=4), "better": block_study(shift=1)}
+    evaluation = Evaluation(tuple(scored(*study) for study in loaded.items()))
+    main, *_ = report(tmp_path / "report.html", evaluation, loaded)
+    browser.get(main.as_uri())
+    ready(browser, "worse")
+    js(browser, "[...document.querySelectorAll('#studies tr')].find(r => r.dataset.study === 'better').click()")
+    ready(browser, "better")
+    one(browser, "#viewer .message a").click()
+    ready(browser, "better")
+    assert browser.current_url.endswith("report_studies/2.html")
+    assert {row[0] for row in rows(browser)} == {"better"}
+    press(browser, "axial", "p")
+    ready(browser, "worse")
+    assert browser.current_url.endswith("report_studies/1.html")
+    one(browser, "main header a").click()
+    ready(browser, "worse")
+    assert browser.current_url == main.as_uri()

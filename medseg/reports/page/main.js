@@ -92,9 +92,7 @@ function navigation(sections) {
 
 /** The page of a single study: the way back, its viewer and its rows. */
 function alone() {
-  const { home, previous, next } = DATA.alone;
-  const link = (href, text) => (href ? el("a", { class: "button", href, text }) : null);
-  const head = el("header", {}, link(home, "‹ report"), el("span", { class: "grow" }), link(previous, "‹ worse"), link(next, "better ›"));
+  const head = el("header", {}, el("a", { class: "button", href: DATA.alone.home, text: "‹ report" }));
   return el("main", {}, el("section", {}, head, viewer.root), ROWS.length ? section("scores", "Scores", table.root) : null);
 }
 

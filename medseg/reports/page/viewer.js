@@ -95,8 +95,8 @@ class Viewer {
     this.label = label;
     this.heading.textContent = entry.id;
     this.sub.textContent = [entry.dice === null ? "" : `mean Dice ${num(entry.dice)}`, place(number), DATA.notes[entry.id]].filter(Boolean).join("  ·  ");
-    this.previous.disabled = this.neighbour(-1) === null;
-    this.next.disabled = this.neighbour(1) === null;
+    this.previous.disabled = !DATA.alone?.previous && this.neighbour(-1) === null;
+    this.next.disabled = !DATA.alone?.next && this.neighbour(1) === null;
     const asked = ++this.asked;
     if (!entry.block) return this.refuse(entry);
     if (same) return this.goWorst();
@@ -167,6 +167,8 @@ class Viewer {
   }
 
   step(direction) {
+    const page = direction < 0 ? DATA.alone?.previous : DATA.alone?.next;
+    if (page) location.href = page;
     const other = this.neighbour(direction);
     if (other !== null) this.onOpen(other, this.label);
   }
