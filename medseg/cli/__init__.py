@@ -17,7 +17,7 @@ import typer
 
 from medseg.cli.data import manifest, phantom
 from medseg.cli.listing import networks, schema
-from medseg.cli.scoring import evaluate
+from medseg.cli.scoring import compare, evaluate
 from medseg.cli.segmenting import segment, tune_postprocessing
 from medseg.cli.tracking import ui
 from medseg.cli.training import check, run, train
@@ -37,6 +37,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "segment": segment,
     "evaluate": evaluate,
+    "compare": compare,
     "tune-postprocessing": tune_postprocessing,
     "networks": networks,
     "phantom": phantom,

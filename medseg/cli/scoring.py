@@ -1,4 +1,4 @@
-"""``medseg evaluate``."""
+"""``medseg evaluate`` and ``medseg compare``."""
 
 from __future__ import annotations
 
@@ -49,3 +49,30 @@ def print_scores(evaluation: Evaluation) -> None:
     if evaluation.failures:  # the reasons were said when they came up
         failed = ", ".join(failure.study_id for failure in evaluation.failures)
         print(f"{len(evaluation.failures)} failed, not scored (reasons above): {failed}", file=sys.stderr)
+
+
+def compare(
+    evaluations: Annotated[
+        list[str],
+        typer.Argument(
+            help="Two or more: an evaluation.json or .csv, a run's folder, or NAME=PATH.", metavar="A B ..."
+        ),
+    ],
+    metric: Annotated[str, typer.Option(help="Score to compare: dice, iou, nsd, hd95_mm ...")] = "dice",
+    label: Annotated[list[str] | None, typer.Option(help="Only this label; may be given several times.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder for Markdown, CSV, JSON and pictures.")] = None,
+) -> None:
+    """Compare methods study by study: differences, their p, and whether ranks hold."""
+    from rich.console import Console
+
+    from medseg.evaluation.comparison import compare_evaluations
+    from medseg.evaluation.comparison_input import read_evaluations
+    from medseg.reports.comparison import comparison_tables, write_comparison
+
+    comparison = compare_evaluations(read_evaluations(evaluations), metric, label or None)
+    Console().print(comparison_tables(comparison))
+    if output is not None:
+        from medseg.reports.comparison_plots import write_plots  # matplotlib is slow to load
+
+        paths = [*write_comparison(comparison, output), *write_plots(comparison, output)]
+        print(f"{output}: {', '.join(path.name for path in paths)}")
