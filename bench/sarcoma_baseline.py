@@ -36,7 +36,7 @@ from monai.transforms import (
 )
 from monai.utils import set_determinism
 
-from medseg.evaluation import score_arrays
+from medseg.evaluation import ScoringOptions, score_arrays
 from medseg.files import atomic_path
 from medseg.study.manifest import read_manifest, split
 from medseg.study.nifti import read_labels
@@ -125,7 +125,10 @@ def dice(network: torch.nn.Module, study: Study, device: torch.device) -> float:
     assert study.label is not None
     reference = read_labels(study.label, TUMOUR, study.study_id)
     found = segment(network, study, device).numpy()
-    return score_arrays(study.study_id, reference.voxels, found, TUMOUR.names, reference.grid.voxel_ml).rows[0].dice
+    overlap = ScoringOptions(surface=False)
+    return (
+        score_arrays(study.study_id, reference.voxels, found, TUMOUR.names, reference.grid.affine, overlap).rows[0].dice
+    )
 
 
 def main() -> None:

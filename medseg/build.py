@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from medseg.data.cache import CachedStudy
     from medseg.data.dataset import PatchDataset
+    from medseg.evaluation import ScoringOptions
     from medseg.losses import WeightedSum
     from medseg.training.fit import FitSettings
     from medseg.training.step import Trainee
@@ -108,6 +109,14 @@ def label_map_of(config: PipelineConfig) -> Callable[[Study], LabelMap]:
 def segmentation_map(class_names: Sequence[str]) -> LabelMap:
     """The values medseg itself writes: class c is value c."""
     return LabelMap({name: (index,) for index, name in enumerate(class_names, start=1)})
+
+
+def scoring_options(config: PipelineConfig) -> ScoringOptions:
+    """What the evaluation scores beside the overlap."""
+    from medseg.evaluation import ScoringOptions
+
+    evaluation = config.evaluation.model_dump(exclude={"split"})
+    return ScoringOptions(**{**evaluation, "lesions": tuple(evaluation["lesions"])})
 
 
 def preprocessing(config: PipelineConfig) -> Preprocessing:

@@ -244,6 +244,7 @@ def segment_and_score(
     failed = {o.study_id: o.reason for o in outcomes if o.status == "failed"}
     reference_map = build.label_map_of(config)
     own_map = build.segmentation_map(config.label_map.names)
+    options = build.scoring_options(config)
     scores = []
     with display.stage("evaluating", len(studies)):
         for study in studies:
@@ -252,11 +253,11 @@ def segment_and_score(
                 continue
             try:
                 path = folder.segmentation(study.study_id)
-                scores.append(score_files(study.study_id, study.label, path, reference_map(study), own_map))
+                scores.append(score_files(study.study_id, study.label, path, reference_map(study), own_map, options))
             except (MedsegError, OSError) as error:
                 failed[study.study_id] = reason(study.study_id, error)
                 logger.error("%s: not scored: %s", study.study_id, failed[study.study_id])
-    return Evaluation(tuple(scores), tuple(Failure(study_id, why) for study_id, why in failed.items()))
+    return Evaluation(tuple(scores), tuple(Failure(study_id, why) for study_id, why in failed.items()), options)
 
 
 def _run_folder(config: PipelineConfig, resume: str | None, suffix: str, studies: Sequence[Study]) -> RunFolder:

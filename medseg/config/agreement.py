@@ -56,6 +56,11 @@ def idle_settings(pipeline: Mapping[str, Any]) -> list[Problem]:
     crf = inference.get("crf") or {}
     if crf.get("smoothness_weight") == 0 and crf.get("appearance_weight") == 0:
         found.append(Problem("inference.crf", "has no effect while both weights are 0"))
+    evaluation = _section(pipeline, "evaluation")
+    if evaluation.get("tolerance_mm") and not evaluation.get("surface", True):
+        found.append(Problem("evaluation.tolerance_mm", "has no effect while evaluation.surface is false"))
+    if evaluation.get("min_overlap", 0.1) != 0.1 and not evaluation.get("lesions"):
+        found.append(Problem("evaluation.min_overlap", "has no effect without evaluation.lesions"))
     return found
 
 
@@ -95,6 +100,8 @@ def _uses_of_classes(pipeline: Mapping[str, Any]) -> Iterator[tuple[str, list[st
         yield f"inference.postprocess.{key}", _texts(after.get(key)), ()
     for name in (inside := _section(after, "inside")):
         yield f"inference.postprocess.inside.{name}.of", _texts(_section(inside, name).get("of")), ()
+    for key in ("tolerance_mm", "lesions"):
+        yield f"evaluation.{key}", _texts(_section(pipeline, "evaluation").get(key)), ()
     loss = _section(pipeline, "training").get("loss")
     for index, term in enumerate(loss if isinstance(loss, list) else []):
         weights = _section(term, "class_weights") if isinstance(term, dict) else {}

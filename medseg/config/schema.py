@@ -295,10 +295,27 @@ class InferenceConfig(Section):
 
 
 class EvaluationConfig(Section):
-    """Which studies `run` segments and scores at the end."""
+    """Which studies `run` segments and scores at the end, and by what beside overlap and volume."""
 
     split: Literal["auto", "train", "validation", "test"] = "auto"
     """auto: test studies with labels if there are any, else validation, else train."""
+    surface: bool = True
+    """Hausdorff distances, average surface distance and NSD; false saves their time."""
+    tolerance_mm: dict[str, Positive] = {}
+    """Class -> distance up to which NSD takes two surfaces for one, as in {liver: 7}; other classes get 2 mm."""
+    lesions: list[str] = []
+    """Classes whose lesions are matched one to one and counted as found, missed or false."""
+    min_overlap: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
+    """IoU from which a lesion of the segmentation may be one of the reference."""
+    empty_as: Literal["nan", "zero", "one"] = "nan"
+    """What overlap and NSD take where reference and segmentation both lack a class: nan leaves it out of the means."""
+
+    @field_validator("lesions")
+    @classmethod
+    def _each_once(cls, value: list[str]) -> list[str]:
+        if len(set(value)) < len(value):
+            raise ValueError(f"expected each class once, found {value}")
+        return value
 
 
 class TrackingConfig(Section):

@@ -1,22 +1,34 @@
 """Reference and segmentation to scores: one row a study and label, on the study's native grid.
 
-    folders: pair_folders -> scores: score_files -> results: Evaluation -> CSV, JSON
-                                                    summary: summarise, overall -> reports
+    pairing: pair_folders -> workers: score_jobs -> files: score_files -> scores: score_arrays
+        -> results: Evaluation -> CSV, JSON; summary: summarise, overall -> reports
 
-The scores and their empty cases are those of ``metrics.overlap``. What could not be scored is listed with its reason,
-beside what could.
+What is scored is in ``ScoringOptions``. The scores and their empty cases are those of ``metrics``. What could not be
+scored is listed with its reason, beside what could.
 """
 
-from medseg.evaluation.folders import evaluate_folders, pair_folders, parse_label_argument
+from medseg.evaluation.arguments import parse_label_argument, parse_tolerances
+from medseg.evaluation.files import score_files
+from medseg.evaluation.folders import evaluate_folders
+from medseg.evaluation.lesions import LesionGroup, LesionSummary
+from medseg.evaluation.options import EmptyAs, ScoringOptions
+from medseg.evaluation.pairing import Pairing, pair_folders
 from medseg.evaluation.results import Evaluation, Failure, read_json
-from medseg.evaluation.scores import Score, StudyScores, score_arrays, score_files
-from medseg.evaluation.summary import Overall, Spread, Summary, overall, summarise
+from medseg.evaluation.scores import LesionRow, Score, StudyScores, score_arrays
+from medseg.evaluation.spread import Spread
+from medseg.evaluation.summary import Overall, Summary, overall, summarise
 
 __all__ = [
+    "EmptyAs",
     "Evaluation",
     "Failure",
+    "LesionGroup",
+    "LesionRow",
+    "LesionSummary",
     "Overall",
+    "Pairing",
     "Score",
+    "ScoringOptions",
     "Spread",
     "StudyScores",
     "Summary",
@@ -24,6 +36,7 @@ __all__ = [
     "overall",
     "pair_folders",
     "parse_label_argument",
+    "parse_tolerances",
     "read_json",
     "score_arrays",
     "score_files",

@@ -17,10 +17,11 @@ from typing import Any, Literal
 import numpy as np
 
 from medseg.errors import ConfigError, StudyError
+from medseg.evaluation.bootstrap import mean_interval
 from medseg.evaluation.ranking import Ranking, rank_methods
 from medseg.evaluation.results import Evaluation
 from medseg.evaluation.scores import Score
-from medseg.evaluation.statistics import DECIMALS, holm, mean_interval, smallest_p, wilcoxon_p
+from medseg.evaluation.statistics import DECIMALS, holm, smallest_p, wilcoxon_p
 from medseg.metrics.overlap import mean_defined
 
 Direction = Literal["larger", "smaller"]

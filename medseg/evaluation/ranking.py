@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medseg.evaluation.statistics import kendall_tau, mean_interval, ranks, resampled_means
+from medseg.evaluation.bootstrap import mean_interval, resampled_means
+from medseg.evaluation.statistics import kendall_tau, ranks
 
 
 @dataclass(frozen=True)

@@ -1,27 +1,34 @@
-"""What an evaluation leaves behind: ``evaluation.csv`` and ``evaluation.json``, written whole or not at all."""
+"""What an evaluation leaves behind: CSV of the labels and of the lesions, and JSON; written whole or not at all."""
 
 from __future__ import annotations
 
 import csv
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from medseg.config.problems import listed
 from medseg.errors import StudyError
-from medseg.evaluation.scores import Score, StudyScores
+from medseg.evaluation.options import ScoringOptions
+from medseg.evaluation.scores import LesionRow, Score, StudyScores
 from medseg.evaluation.summary import overall, summarise
 from medseg.files import atomic_path
 
-_FORMAT = 1
-"""Version of the JSON's layout."""
+_FORMAT = 2
+"""Version of the JSON's layout. 1 had no surfaces, lesions and options, and each label's two spreads by name."""
 
-_STUDY_COLUMNS = ("accuracy", "miou", "miou_foreground")
-"""Scores of a whole study; they end each of its rows in the CSV."""
+_READABLE = (1, 2)
+
+_STUDY_COLUMNS = ("accuracy", "miou", "miou_foreground", "fw_iou", "note")
+"""What there is to say of a whole study; they end each of its rows in the CSV."""
+
+_COUNTS = frozenset(field.name for field in fields(Score) if "int | None" in str(field.type))
+"""Cells that are None, and not NaN, where they were not asked for."""
 
 
 @dataclass(frozen=True)
@@ -34,27 +41,52 @@ class Failure:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """The studies that were scored, and those that could not be."""
+    """The studies that were scored, and those that could not be.
+
+    Attributes:
+        scores: in the order in which they were asked for.
+        failures: studies without scores.
+        options: how the studies were scored; None if that is not known (JSON of format 1).
+        without_reference: ids of segmentations that no reference was found for.
+    """
 
     scores: tuple[StudyScores, ...]
     failures: tuple[Failure, ...] = ()
+    options: ScoringOptions | None = None
+    without_reference: tuple[str, ...] = ()
 
     def write_csv(self, path: Path) -> None:
-        """Write one row a study and label; NaN is an empty cell. Failures are in the JSON only."""
-        with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow([*(field.name for field in fields(Score)), *_STUDY_COLUMNS])
-            for study in self.scores:
-                own = [getattr(study, column) for column in _STUDY_COLUMNS]
-                for row in study.rows:
-                    writer.writerow(_none_for_nan([*asdict(row).values(), *own]))
+        """Write one row a study and label; NaN and what was not asked for are empty cells. Failures are in the JSON."""
+        rows = (
+            [*asdict(row).values(), *(getattr(study, column) for column in _STUDY_COLUMNS)]
+            for study in self.scores
+            for row in study.rows
+        )
+        _write_csv(path, [*(field.name for field in fields(Score)), *_STUDY_COLUMNS], rows)
+
+    def write_lesions_csv(self, path: Path) -> None:
+        """Write one row a lesion of either side; no rows if no label was scored by its lesions.
+
+        The centre takes three columns: centre_r_mm, centre_a_mm, centre_s_mm.
+        """
+        names = [field.name for field in fields(LesionRow)]
+        place = names.index("centre_mm")
+        header = [*names[:place], "centre_r_mm", "centre_a_mm", "centre_s_mm", *names[place + 1 :]]
+        rows = (
+            [*cells[:place], *cells[place], *cells[place + 1 :]]
+            for study in self.scores
+            for cells in (list(asdict(lesion).values()) for lesion in study.lesions)
+        )
+        _write_csv(path, header, rows)
 
     def write_json(self, path: Path) -> None:
-        """Write studies, failures and summaries; NaN is null. ``read_json`` reads it back."""
+        """Write studies, failures, options and summaries; NaN is null. ``read_json`` reads it back."""
         document = {
             "format": _FORMAT,
+            "options": None if self.options is None else asdict(self.options),
             "studies": [{**asdict(study), "confusion": study.confusion.tolist()} for study in self.scores],
             "failures": [asdict(failure) for failure in self.failures],
+            "without_reference": self.without_reference,
             "labels": [asdict(summary) for summary in summarise(self.scores)],
             "overall": asdict(overall(self.scores)),
         }
@@ -64,26 +96,47 @@ class Evaluation:
 
 
 def read_json(path: Path) -> Evaluation:
-    """Read what ``Evaluation.write_json`` wrote; null becomes NaN. Summaries are not read: they follow from the rest.
+    """Read what ``Evaluation.write_json`` wrote, also in format 1; null becomes NaN.
+
+    Summaries are not read: they follow from the rest.
 
     Raises:
         StudyError: not such a file.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        if document["format"] != _FORMAT:
+        if document["format"] not in _READABLE:
             raise ValueError(f"format {document['format']}")
         scores = tuple(_study(study) for study in document["studies"])
         failures = tuple(Failure(**failure) for failure in document["failures"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise StudyError(f"{path}: expected an evaluation.json of format {_FORMAT}, found {error!r}") from error
-    return Evaluation(scores, failures)
+        options = document.get("options")
+        if options is not None:
+            options = ScoringOptions(**{**options, "lesions": tuple(options["lesions"])})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StudyError(
+            f"{path}: expected an evaluation.json of format {listed([str(f) for f in _READABLE])}, found {error!r}"
+        ) from error
+    return Evaluation(scores, failures, options, tuple(document.get("without_reference", ())))
 
 
 def _study(entry: Mapping[str, Any]) -> StudyScores:
-    rows = tuple(Score(**_nan_for_none(row)) for row in entry["rows"])
-    confusion = np.array(entry["confusion"], dtype=np.int64)
-    return StudyScores(**{**_nan_for_none(entry), "rows": rows, "confusion": confusion})
+    parts = {
+        "rows": tuple(Score(**_nan_for_none(row)) for row in entry["rows"]),
+        "confusion": np.array(entry["confusion"], dtype=np.int64),
+        "lesions": tuple(_lesion(lesion) for lesion in entry.get("lesions", ())),
+    }
+    return StudyScores(**{**_nan_for_none(entry), **parts})
+
+
+def _lesion(entry: Mapping[str, Any]) -> LesionRow:
+    return LesionRow(**{**entry, "centre_mm": tuple(entry["centre_mm"])})
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(_none_for_nan(row) for row in rows)
 
 
 def _none_for_nan(value: Any) -> Any:
@@ -95,4 +148,4 @@ def _none_for_nan(value: Any) -> Any:
 
 
 def _nan_for_none(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: math.nan if value is None else value for key, value in entry.items()}
+    return {key: math.nan if value is None and key not in _COUNTS else value for key, value in entry.items()}

@@ -1,25 +1,15 @@
-"""The arithmetic of a comparison: a paired test, its correction, bootstrap intervals and ranks under resampling.
-
-Everything is deterministic: the bootstrap draws from one fixed seed, so the same scores always give the same numbers.
-"""
+"""The arithmetic of a comparison: a paired test, its correction, and ranks under resampling (``bootstrap``)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
 Floats = NDArray[np.float64]
-
-RESAMPLES = 5000
-"""Bootstrap samples: the ends of a 95 % interval are then their 125th values from below and above."""
-
-SEED = 20210127
-"""Of the bootstrap."""
 
 DECIMALS = 12
 """Numbers that agree to so many decimals are equal: 0.9 - 0.8 and 0.4 - 0.3 are tied, as they are on paper."""
@@ -73,31 +63,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def mean_interval(values: ArrayLike) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of the mean; NaN for fewer than 2 values.
-
-    Args:
-        values: (n,) without NaN.
-    """
-    array = np.asarray(values, dtype=np.float64)
-    if array.size < 2:
-        return math.nan, math.nan
-    low, high = np.percentile(resampled_means(array[None])[:, 0], (2.5, 97.5))
-    return float(low), float(high)
-
-
-def resampled_means(values: Floats) -> Floats:
-    """Means of bootstrap samples of studies, the same studies for every method.
-
-    Args:
-        values: (methods, n) with n > 0.
-
-    Returns:
-        (RESAMPLES, methods).
-    """
-    return np.asarray(_weights(values.shape[1]) @ values.T)
-
-
 def ranks(means: Floats, *, larger_is_better: bool) -> NDArray[np.int64]:
     """Rank 1 for the best of each row; equals share the better rank, as in challengeR.
 
@@ -146,9 +111,3 @@ def _normal_p(doubled_ranks: NDArray[np.int64], positive: int) -> float:
     """The same from the normal curve: each sign is a fair coin, so the variance is the sum of the squares over 4."""
     away = max(0.0, abs(positive - doubled_ranks.sum() / 2) - 1)  # half a rank for continuity: 1, doubled
     return math.erfc(away / math.sqrt(float(np.square(doubled_ranks).sum()) / 4) / math.sqrt(2))
-
-
-@lru_cache(maxsize=1)  # label after label has the same studies
-def _weights(n: int) -> Floats:
-    """(RESAMPLES, n): how often each bootstrap sample holds each study, by n."""
-    return np.asarray(np.random.default_rng(SEED).multinomial(n, np.full(n, 1 / n), size=RESAMPLES) / n)

@@ -6,50 +6,37 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from medseg.evaluation.scores import Empty, StudyScores
+from medseg.evaluation.lesions import LesionSummary, summarise_lesions
+from medseg.evaluation.scores import Empty, Score, StudyScores
+from medseg.evaluation.spread import Spread, Worst
 from medseg.metrics.overlap import dataset_overlap, mean_defined
 
-
-@dataclass(frozen=True)
-class Spread:
-    """How one score lies over the studies in which it is defined; NaN, and no worst study, if there is none.
-
-    Attributes:
-        n: studies that count.
-        mean: arithmetic mean.
-        sd: sample standard deviation (n - 1 below the line); NaN for a single study.
-        median: middle value.
-        min: lowest value.
-        max: highest value.
-        worst: study_id of the lowest value, the first of equals.
-    """
-
-    n: int
-    mean: float
-    sd: float
-    median: float
-    min: float
-    max: float
-    worst: str
-
-    @classmethod
-    def of(cls, values: Mapping[str, float]) -> Spread:
-        """Spread of study_id -> value; NaN values are left out."""
-        defined = {study_id: value for study_id, value in values.items() if not math.isnan(value)}
-        if not defined:
-            return cls(0, math.nan, math.nan, math.nan, math.nan, math.nan, "")
-        array = np.array(list(defined.values()))
-        return cls(
-            n=array.size,
-            mean=float(array.mean()),
-            sd=float(array.std(ddof=1)) if array.size > 1 else math.nan,
-            median=float(np.median(array)),
-            min=float(array.min()),
-            max=float(array.max()),
-            worst=min(defined, key=lambda study_id: defined[study_id]),
-        )
+WORST: dict[str, Worst] = {
+    "dice": "lowest",
+    "iou": "lowest",
+    "precision": "lowest",
+    "recall": "lowest",
+    "specificity": "lowest",
+    "reference_ml": "",
+    "segmentation_ml": "",
+    "volume_difference_ml": "farthest",
+    "relative_volume_difference": "farthest",
+    "absolute_volume_difference_ml": "highest",
+    "ravd": "highest",
+    "hd_mm": "highest",
+    "hd95_mm": "highest",
+    "assd_mm": "highest",
+    "nsd": "lowest",
+    "reference_lesions": "",
+    "segmentation_lesions": "",
+    "detected_lesions": "",
+    "false_positive_lesions": "highest",
+    "lesion_sensitivity": "lowest",
+    "lesion_precision": "lowest",
+    "lesion_f1": "lowest",
+    "lesion_dice": "lowest",
+}
+"""The numbers of a row that are summarised, by field name, and which of their values is the worst."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +46,14 @@ class Summary:
     Attributes:
         label: the class's name.
         n: studies scored.
-        n_empty_both: studies in which both sides lack the label; they count in no mean.
-        n_empty_reference: studies in which only the reference lacks it; they count as 0.
-        n_empty_segmentation: studies in which only the segmentation lacks it; they count as 0.
-        dice: spread over studies.
-        iou: spread over studies.
+        n_empty_both: studies in which both sides lack the label; they count in no mean, unless
+            ``ScoringOptions.empty_as`` says otherwise.
+        n_empty_reference: studies in which only the reference lacks it; their overlap and NSD count as 0.
+        n_empty_segmentation: studies in which only the segmentation lacks it; they count the same.
         dataset_iou: IoU of all studies' voxels put together.
+        spreads: the numbers of ``WORST`` over the studies, by field name; one that was not asked for has n 0.
+        tolerance_mm: of NSD; NaN if surfaces were not scored, or at several tolerances.
+        lesions: None if the label was not scored by its lesions.
     """
 
     label: str
@@ -72,9 +61,20 @@ class Summary:
     n_empty_both: int
     n_empty_reference: int
     n_empty_segmentation: int
-    dice: Spread
-    iou: Spread
     dataset_iou: float
+    spreads: Mapping[str, Spread]
+    tolerance_mm: float = math.nan
+    lesions: LesionSummary | None = None
+
+    @property
+    def dice(self) -> Spread:
+        """Dice over the studies."""
+        return self.spreads["dice"]
+
+    @property
+    def iou(self) -> Spread:
+        """IoU over the studies."""
+        return self.spreads["iou"]
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,8 @@ class Overall:
         miou_foreground: the same without background.
         dataset_miou: mean over classes of the IoU of all studies' voxels put together, background included.
         dataset_miou_foreground: the same without background.
+        fw_iou: mean over studies of the frequency-weighted IoU.
+        dataset_fw_iou: the frequency-weighted IoU of all studies' voxels put together.
     """
 
     n: int
@@ -96,6 +98,8 @@ class Overall:
     miou_foreground: float
     dataset_miou: float
     dataset_miou_foreground: float
+    fw_iou: float = math.nan
+    dataset_fw_iou: float = math.nan
 
 
 def summarise(scores: Sequence[StudyScores]) -> list[Summary]:
@@ -128,6 +132,8 @@ def overall(scores: Sequence[StudyScores]) -> Overall:
         miou_foreground=mean_defined(study.miou_foreground for study in scores),
         dataset_miou=dataset.miou,
         dataset_miou_foreground=dataset.miou_foreground,
+        fw_iou=mean_defined(study.fw_iou for study in scores),
+        dataset_fw_iou=dataset.fw_iou,
     )
 
 
@@ -151,7 +157,17 @@ def _summary(scores: Sequence[StudyScores], index: int, dataset_iou: float) -> S
         n_empty_both=count("both"),
         n_empty_reference=count("reference"),
         n_empty_segmentation=count("segmentation"),
-        dice=Spread.of({row.study_id: row.dice for row in rows}),
-        iou=Spread.of({row.study_id: row.iou for row in rows}),
         dataset_iou=dataset_iou,
+        spreads={name: _spread(rows, name, worst) for name, worst in WORST.items()},
+        tolerance_mm=_only({row.tolerance_mm for row in rows if not math.isnan(row.tolerance_mm)}),
+        lesions=summarise_lesions(scores, rows[0].label),
     )
+
+
+def _spread(rows: Sequence[Score], name: str, worst: Worst) -> Spread:
+    values = {row.study_id: getattr(row, name) for row in rows}
+    return Spread.of({study_id: math.nan if value is None else value for study_id, value in values.items()}, worst)
+
+
+def _only(values: set[float]) -> float:
+    return values.pop() if len(values) == 1 else math.nan

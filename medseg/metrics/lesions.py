@@ -93,17 +93,40 @@ def lesion_table(
     shapes = {array.shape for array in (mask, image, uncertainty) if array is not None}
     if len(shapes) > 1 or mask.ndim != 3:
         raise ValueError(f"expected arrays (I, J, K) of one shape, found {', '.join(map(str, sorted(shapes)))}")
+    return measure_lesions(lesion_components(mask), affine, image=image, uncertainty=uncertainty, limit=limit)
+
+
+def lesion_components(mask: NDArray[Any]) -> NDArray[np.int32]:
+    """Number the lesions of a mask from 1, the largest, on; of equal ones, the first by i, then j, then k comes first.
+
+    Args:
+        mask: (I, J, K) bool, or integers of which all but 0 belong.
+    """
     components, count = ndimage.label(mask, structure=_TOUCHING)
     sizes = np.bincount(components.ravel(order="K"), minlength=count + 1)[1:]
+    by_size = np.zeros(count + 1, dtype=np.int32)
+    by_size[np.argsort(-sizes, kind="stable") + 1] = np.arange(1, count + 1)
+    numbered: NDArray[np.int32] = by_size[components]
+    return numbered
+
+
+def measure_lesions(
+    components: NDArray[np.int32],
+    affine: Affine,
+    *,
+    image: NDArray[Any] | None = None,
+    uncertainty: NDArray[np.uint8] | None = None,
+    limit: int | None = MAX_LESIONS,
+) -> LesionTable:
+    """Measure the lesions that ``lesion_components`` numbered; arguments as for ``lesion_table``, None lists all."""
     boxes = ndimage.find_objects(components)
     lesions = []
-    for index, label in enumerate(np.argsort(-sizes, kind="stable")[:limit] + 1, start=1):
-        box = boxes[label - 1]
-        inside = components[box] == label
+    for index, box in enumerate(boxes[:limit], start=1):
+        inside = components[box] == index
         hu = None if image is None else float(image[box][inside].mean(dtype=np.float64))
         doubt = None if uncertainty is None else float(uncertainty[box][inside].mean(dtype=np.float64)) / 255
         lesions.append(_measured(index, inside, [axis.start for axis in box], affine, hu, doubt))
-    return LesionTable(int(count), tuple(lesions))
+    return LesionTable(len(boxes), tuple(lesions))
 
 
 def longest_diameter_mm(mask: NDArray[np.bool_], affine: Affine) -> float:

@@ -4,12 +4,17 @@ With, for one class, TP the voxels that both name, REF the voxels of the referen
 
     Dice = 2 TP / (REF + SEG)     IoU = TP / (REF + SEG - TP)     precision = TP / SEG     recall = TP / REF
 
+and, with TN the voxels that neither names and FP those that only the segmentation does, specificity = TN / (TN + FP).
+It hardly moves for a small structure in a large volume, whose TN are nearly all voxels.
+
 Voxels that the reference ignores are in none of them. The empty cases, decided here for the whole package:
 
     empty             Dice  IoU   precision  recall
     both              NaN   NaN   NaN        NaN      excluded from every mean, and counted
     reference only    0     0     0          NaN      nothing to find, something was marked
     segmentation only 0     0     NaN        0        something to find, nothing was marked
+
+Specificity needs no voxel of the class: it is NaN only where the reference has the class everywhere.
 
 A mean leaves NaN out; a mean of nothing is NaN. Per class Dice = 2 IoU / (1 + IoU); this holds for no mean of them.
 """
@@ -44,11 +49,14 @@ class OverlapScores:
         iou: TP / (REF + SEG - TP), also called Jaccard index.
         precision: TP / SEG, also called positive predictive value.
         recall: TP / REF, also called sensitivity.
+        specificity: TN / (TN + FP); NaN if every voxel of the reference is of the class.
         reference_voxels: voxels of each class in the reference.
         segmentation_voxels: voxels of each class in the segmentation.
         accuracy: share of voxels with the right class; NaN if no voxel counts.
         miou: mean IoU over the classes, background included.
         miou_foreground: mean IoU over the classes but background.
+        fw_iou: frequency-weighted IoU (J. Long et al., arXiv:1411.4038): of every class, background included, weighted
+            by its share of the reference's voxels; NaN if no voxel counts.
         num_empty: classes, background included, that both lack and that no mean counts.
     """
 
@@ -56,11 +64,13 @@ class OverlapScores:
     iou: Floats
     precision: Floats
     recall: Floats
+    specificity: Floats
     reference_voxels: Counts
     segmentation_voxels: Counts
     accuracy: float
     miou: float
     miou_foreground: float
+    fw_iou: float
     num_empty: int
 
 
@@ -99,7 +109,7 @@ def confusion(
 
 
 def overlap_scores(confusion: Counts) -> OverlapScores:
-    """Dice, IoU, precision and recall of each class, accuracy and mean IoU.
+    """Dice, IoU, precision, recall and specificity of each class, accuracy and mean IoU.
 
     Args:
         confusion: (num_classes, num_classes) voxel counts, rows the reference; see the module for the empty cases.
@@ -117,11 +127,13 @@ def overlap_scores(confusion: Counts) -> OverlapScores:
         iou=iou,
         precision=_ratio(right, segmentation),
         recall=_ratio(right, reference),
+        specificity=_ratio(total - reference - segmentation + right, total - reference),
         reference_voxels=reference,
         segmentation_voxels=segmentation,
         accuracy=int(right.sum()) / total if total else float("nan"),
         miou=mean_defined(iou),
         miou_foreground=mean_defined(iou[1:]),
+        fw_iou=float(np.nansum(iou * reference)) / total if total else float("nan"),
         num_empty=int(np.count_nonzero(reference + segmentation == 0)),
     )
 

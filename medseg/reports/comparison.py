@@ -10,9 +10,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medseg.evaluation.bootstrap import RESAMPLES
 from medseg.evaluation.comparison import OVERALL, Comparison, Paired
 from medseg.evaluation.ranking import Ranking, Standing
-from medseg.evaluation.statistics import RESAMPLES
 from medseg.files import atomic_path
 
 if TYPE_CHECKING:

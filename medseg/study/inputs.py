@@ -95,12 +95,18 @@ def is_nifti(path: Path) -> bool:
     return not other and (bool(_IMAGE.search(path.name)) or not _series_of(path, ""))
 
 
+def study_id_of(*parts: str) -> str:
+    """The study id that ``find_inputs`` gives to a file: its sub-folders and its name without the suffix, joined."""
+    text = _UNFIT.sub("_", "__".join(parts))
+    return text if STUDY_ID.fullmatch(text) else f"_{text}"
+
+
 def _of_file(path: Path) -> list[StudyInput]:
     if _IMAGE.search(path.name):
-        return [StudyInput(_id(_stem(path.name)), path)]
+        return [StudyInput(study_id_of(_stem(path.name)), path)]
     uid = _series_of(path, "")
     if not uid:
-        return [StudyInput(_id(_stem(path.name)), path)]  # an unknown format: its study fails and says so
+        return [StudyInput(study_id_of(_stem(path.name)), path)]  # an unknown format: its study fails and says so
     left_out: list[str] = []
     for study in _of_series(path.parent, scan_files(path.parent.iterdir()), path.parent, left_out):
         if study.series_uid in (uid, ""):
@@ -121,14 +127,16 @@ def _folders(source: Path, exclude: Path | None) -> Iterator[tuple[Path, list[st
 def _of_folder(folder: Path, names: list[str], top: Path, left_out: list[str]) -> list[StudyInput]:
     images = [folder / name for name in names if _IMAGE.search(name)]
     voxels = {data for path in images if (data := _data_file(path))}
-    studies = [StudyInput(_id(*folder.relative_to(top).parts, _stem(p.name)), p) for p in images if p not in voxels]
+    studies = [
+        StudyInput(study_id_of(*folder.relative_to(top).parts, _stem(p.name)), p) for p in images if p not in voxels
+    ]
     others = [folder / name for name in names if not _IMAGE.search(name)]
     return studies + _of_series(folder, scan_files(p for p in others if p not in voxels), top, left_out)
 
 
 def _of_series(folder: Path, scan: Scan, top: Path, left_out: list[str]) -> list[StudyInput]:
     """The series of one folder that may be segmented; the others are logged and added to ``left_out``."""
-    base = _id(*(folder.relative_to(top).parts or (os.path.basename(os.path.realpath(folder)),)))
+    base = study_id_of(*(folder.relative_to(top).parts or (os.path.basename(os.path.realpath(folder)),)))
     usable = {}
     for uid, headers in scan.series.items():
         if why := why_no_ct(headers):
@@ -149,7 +157,7 @@ def _of_series(folder: Path, scan: Scan, top: Path, left_out: list[str]) -> list
     for uid, number in sorted(numbers.items(), key=lambda pair: (pair[1], pair[0])):
         seen[number] += 1
         again = f"_{seen[number]}" if seen[number] > 1 else ""
-        studies.append(StudyInput(_id(f"{base}__s{number}{again}"), folder, uid))
+        studies.append(StudyInput(study_id_of(f"{base}__s{number}{again}"), folder, uid))
     return studies
 
 
@@ -174,12 +182,6 @@ def _data_file(path: Path) -> Path | None:
 
 def _stem(name: str) -> str:
     return _IMAGE.sub("", name)
-
-
-def _id(*parts: str) -> str:
-    """Path parts as a study id: what names files in every system and shell."""
-    text = _UNFIT.sub("_", "__".join(parts))
-    return text if STUDY_ID.fullmatch(text) else f"_{text}"
 
 
 def _require_own_ids(studies: list[StudyInput], source: Path) -> None:

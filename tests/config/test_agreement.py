@@ -33,6 +33,7 @@ def test_every_place_that_names_classes_is_checked():
                 "inside": {"tumour": {"of": ["livr"]}},
             }
         },
+        "evaluation": {"lesions": ["tumor"], "tolerance_mm": {"spine": 1, "liver": 7}},
         "training": {"loss": [{"name": "cross_entropy", "class_weights": {"background": 1, "bone": 2}}]},
     }
     assert found(pipeline) == [
@@ -43,6 +44,8 @@ def test_every_place_that_names_classes_is_checked():
         "inference.postprocess.minimum_ml: expected a class of labels (liver or tumour), found 'kidney'",
         "inference.postprocess.inside.tumour.of: expected a class of labels (liver or tumour), found 'livr'; "
         "did you mean 'liver'?",
+        "evaluation.tolerance_mm: expected a class of labels (liver or tumour), found 'spine'",
+        "evaluation.lesions: expected a class of labels (liver or tumour), found 'tumor'; did you mean 'tumour'?",
         "training.loss.0.class_weights: expected a class of labels (liver, tumour or background), found 'bone'",
     ]
 
@@ -91,6 +94,12 @@ def test_inference_settings_without_effect_are_named():
     quiet = {"flip_axes": [], "scales": [1.0, 0.5], "scale_fusion": "max", "crf": {**crf, "appearance_weight": None}}
     assert idle(inference=quiet) == []
     assert idle(inference={**quiet, "crf": crf}) == ["inference.crf"]
+
+
+def test_evaluation_settings_without_effect_are_named():
+    assert idle(evaluation={"surface": False, "tolerance_mm": {"liver": 7}}) == ["evaluation.tolerance_mm"]
+    assert idle(evaluation={"min_overlap": 0.5, "lesions": []}) == ["evaluation.min_overlap"]
+    assert idle(evaluation={"min_overlap": 0.5, "lesions": ["tumour"], "tolerance_mm": {"liver": 7}}) == []
 
 
 @pytest.mark.parametrize("mode", ["slice", "slab"])

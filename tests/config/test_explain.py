@@ -39,7 +39,11 @@ def explained(key, value):
     [
         ("training.epohs", 3, "training.epohs: unknown key; did you mean 'epochs'?"),
         ("epochs", 3, "epochs: unknown key; did you mean 'training.epochs'?"),
-        ("evaluation.zebra", 3, "evaluation.zebra: unknown key; known here: split"),
+        (
+            "evaluation.zebra",
+            3,
+            "evaluation.zebra: unknown key; known here: empty_as, lesions, min_overlap, split, surface, tolerance_mm",
+        ),
         ("training.epochs", "ten", "training.epochs: expected a whole number of at least 1, found 'ten'"),
         ("training.epochs", 1.5, "training.epochs: expected a whole number of at least 1, found 1.5"),
         ("training.epochs", True, "training.epochs: expected a whole number of at least 1, found true"),

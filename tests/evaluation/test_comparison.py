@@ -4,8 +4,8 @@ import pytest
 
 from medseg.errors import ConfigError, StudyError
 from medseg.evaluation import Evaluation, Failure
+from medseg.evaluation.bootstrap import mean_interval
 from medseg.evaluation.comparison import DIRECTIONS, OVERALL, compare_evaluations
-from medseg.evaluation.statistics import mean_interval
 from tests.evaluation.compared import evaluation, of_liver
 
 NAN = math.nan

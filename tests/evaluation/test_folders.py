@@ -1,98 +1,85 @@
 import logging
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 
 from medseg.errors import ConfigError, ManifestError
-from medseg.evaluation import evaluate_folders, pair_folders, parse_label_argument
+from medseg.evaluation import ScoringOptions, evaluate_folders, parse_label_argument
 from medseg.study.nifti import write_labels
 from medseg.types import Grid, LabelMap
+
+LIVER = LabelMap({"liver": (1,)})
 
 
 @pytest.fixture
 def folders(tmp_path) -> tuple[Path, Path]:
-    reference, segmentation = tmp_path / "reference", tmp_path / "segmentation"
-    reference.mkdir()
-    segmentation.mkdir()
-    return reference, segmentation
+    return tmp_path / "reference", tmp_path / "segmentation"
 
 
-def touch(folder: Path, *names: str) -> None:
-    for name in names:
-        (folder / name).touch()
-
-
-def write(path: Path, *values: int) -> None:
+def write(path: Path, *values: int, spacing_mm: float = 1.0) -> None:
     voxels = np.array(values, dtype=np.uint8).reshape(-1, 1, 1)
-    write_labels(path, voxels, Grid(voxels.shape, np.eye(4)))
-
-
-@pytest.mark.parametrize(
-    ("reference", "segmentation", "study_id"),
-    [
-        ("a.nii.gz", "a.nii", "a"),
-        ("a_label.nii.gz", "a_label.nii.gz", "a_label"),
-        ("a_label.nii.gz", "a.nii.gz", "a"),
-        ("a_seg.nii.gz", "a_image.nii.gz", "a"),
-        ("a.nii.gz", "a_0000.nii.gz", "a"),
-        ("case.1_segmentation.nii", "case.1.nii.gz", "case.1"),
-        ("segmentation-7.nii", "volume-7.nii.gz", "volume-7"),
-        ("image.nii.gz", "image.nii.gz", "image"),
-    ],
-)
-def test_names_match_with_and_without_their_decoration(folders, reference, segmentation, study_id):
-    touch(folders[0], reference)
-    touch(folders[1], segmentation)
-    assert pair_folders(*folders) == ([(study_id, folders[0] / reference, folders[1] / segmentation)], [], [])
-
-
-def test_equal_names_come_before_bare_ones_and_what_has_no_partner_is_listed(folders):
-    touch(folders[0], "b.nii.gz", "a.nii.gz", "only_here.nii.gz", "._a.nii.gz", "notes.txt")
-    touch(folders[1], "a.nii.gz", "b_seg.nii.gz", "only_there.nii.gz")
-    pairs, only_reference, only_segmentation = pair_folders(*folders)
-    assert [(study_id, path.name) for study_id, _, path in pairs] == [("a", "a.nii.gz"), ("b", "b_seg.nii.gz")]
-    assert [path.name for path in only_reference] == ["only_here.nii.gz"]
-    assert [path.name for path in only_segmentation] == ["only_there.nii.gz"]
-
-
-@pytest.mark.parametrize(
-    ("references", "segmentations", "message"),
-    [
-        ([], ["a.nii"], "reference: expected .nii or .nii.gz files, found none"),
-        (["a.nii"], ["b.nii"], "found for example a.nii and b.nii"),
-        (["a.nii", "a.nii.gz"], ["a.nii"], "found a.nii and a.nii.gz for 'a'"),
-        (["a_image.nii", "a_label.nii"], ["a.nii"], "found a_image.nii and a_label.nii for 'a'"),
-    ],
-)
-def test_folders_that_cannot_be_paired_are_refused(folders, references, segmentations, message):
-    touch(folders[0], *references)
-    touch(folders[1], *segmentations)
-    with pytest.raises(ManifestError, match=message):
-        pair_folders(*folders)
-
-
-def test_a_folder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(ManifestError, match=r"nowhere: expected a folder .* found nothing"):
-        pair_folders(tmp_path / "nowhere", tmp_path)
+    write_labels(path, voxels, Grid(voxels.shape, np.diag([spacing_mm, 1, 1, 1])))
 
 
 def test_a_broken_study_is_listed_and_the_others_are_scored(folders, caplog):
-    for name in ("good", "strange", "broken", "missing"):
+    for name in ("a_good", "b_strange", "c_cut_short", "d_float", "e_huge", "f_shifted", "g_missing", "h_good"):
         write(folders[0] / f"{name}.nii.gz", 0, 1, 1)
-    write(folders[1] / "good.nii.gz", 0, 1, 0)
-    write(folders[1] / "strange.nii.gz", 0, 1, 4)
-    (folders[1] / "broken.nii.gz").write_bytes((folders[0] / "broken.nii.gz").read_bytes()[:60])
+    write(folders[1] / "a_good.nii.gz", 0, 1, 0)
+    write(folders[1] / "b_strange.nii.gz", 0, 1, 4)
+    (folders[1] / "c_cut_short.nii.gz").write_bytes((folders[0] / "c_cut_short.nii.gz").read_bytes()[:60])
+    for name, values in (("d_float", np.array([0, 0.3, 1], np.float32)), ("e_huge", np.array([0, 1, 70000], np.int32))):
+        nibabel.Nifti1Image(values.reshape(-1, 1, 1), np.eye(4)).to_filename(folders[1] / f"{name}.nii.gz")
+    write(folders[1] / "f_shifted.nii.gz", 0, 1, 1, spacing_mm=2)
+    write(folders[1] / "h_good.nii.gz", 0, 1, 1)
     write(folders[1] / "extra.nii.gz", 0, 0, 0)
     with caplog.at_level(logging.WARNING, "medseg"):
-        evaluation = evaluate_folders(*folders, LabelMap({"liver": (1,)}))
-    assert [(study.study_id, study.rows[0].dice) for study in evaluation.scores] == [("good", pytest.approx(2 / 3))]
+        evaluation = evaluate_folders(*folders, LIVER)
+    assert [study.study_id for study in evaluation.scores] == ["a_good", "h_good"]
+    assert evaluation.scores[0].rows[0].dice == pytest.approx(2 / 3)
     reasons = {failure.study_id: failure.reason for failure in evaluation.failures}
-    assert set(reasons) == {"strange", "broken", "missing"}
-    assert "4" in reasons["strange"]
-    assert "no segmentation of that name" in reasons["missing"]
-    assert "extra.nii.gz: no reference" in caplog.text
-    assert "broken: not scored" in caplog.text
+    assert set(reasons) == {"b_strange", "c_cut_short", "d_float", "e_huge", "f_shifted", "g_missing"}
+    assert "label values that the pipeline does not name: 4 (1 voxels)" in reasons["b_strange"]
+    assert "damaged or cut short" in reasons["c_cut_short"]
+    assert "fractions such as 0.3" in reasons["d_float"]
+    assert "70000 (1 voxels)" in reasons["e_huge"]
+    assert "corner voxels 2.00 mm apart" in reasons["f_shifted"]
+    assert "no segmentation of that name" in reasons["g_missing"]
+    assert evaluation.without_reference == ("extra",)
+    assert "extra: no reference" in caplog.text
+    assert "c_cut_short: not scored" in caplog.text
+
+
+def test_options_and_progress_reach_every_study(folders):
+    for name in ("a", "b"):
+        write(folders[0] / f"{name}.nii", 1, 1, 0, 1)
+        write(folders[1] / f"{name}.nii", 1, 1, 0, 0)
+    seen = []
+    options = ScoringOptions(lesions=("liver",), tolerance_mm={"liver": 7})
+    evaluation = evaluate_folders(*folders, LIVER, None, options, on_done=lambda *args: seen.append(args))
+    assert seen == [("a", 1, 2), ("b", 2, 2)]
+    assert evaluation.options == options
+    assert [(s.rows[0].tolerance_mm, s.rows[0].detected_lesions) for s in evaluation.scores] == [(7, 1), (7, 1)]
+
+
+def test_segmentations_on_another_grid_are_resampled_on_request(folders):
+    write(folders[0] / "a.nii", 1, 1, 0, 0)
+    write(folders[1] / "a.nii", 1, 0, 0, spacing_mm=2.0)
+    assert "expected one grid" in evaluate_folders(*folders, LIVER).failures[0].reason
+    evaluation = evaluate_folders(*folders, LIVER, resample_segmentation=True)
+    assert evaluation.scores[0].rows[0].dice == pytest.approx(2 / 3)
+    assert evaluation.scores[0].note.startswith("segmentation resampled")
+
+
+def test_manifests_may_stand_in_for_folders(folders, tmp_path):
+    write(folders[0] / "x" / "label.nii", 1, 0)
+    write(folders[1] / "found.nii", 1, 0)
+    (tmp_path / "reference.csv").write_text("study_id,label\na,x/label.nii\nb,../b.nii\n")
+    (tmp_path / "segmentation.csv").write_text("study_id,segmentation\na,segmentation/found.nii\nb,b.nii\n")
+    evaluation = evaluate_folders(tmp_path / "reference.csv", tmp_path / "segmentation.csv", LIVER, root=folders[0])
+    assert [(s.study_id, s.rows[0].dice) for s in evaluation.scores] == [("a", 1.0)]
+    assert [failure.study_id for failure in evaluation.failures] == ["b"]
 
 
 def test_the_segmentation_may_have_its_own_values(folders):
@@ -103,34 +90,14 @@ def test_the_segmentation_may_have_its_own_values(folders):
     assert evaluation.scores[0].rows[0].dice == 1.0
 
 
-def test_label_maps_that_contradict_each_other_stop_the_whole_evaluation(folders):
+def test_what_is_wrong_for_every_study_stops_the_whole_evaluation(folders):
     for folder in folders:
         write(folder / "a.nii.gz", 0, 1)
     with pytest.raises(ConfigError, match="spleen"):
-        evaluate_folders(*folders, LabelMap({"liver": (1,)}), LabelMap({"spleen": (1,)}))
-
-
-def test_label_arguments_read_as_they_look():
-    assert parse_label_argument("liver=1,tumour=2") == LabelMap({"liver": (1,), "tumour": (2,)})
-    assert parse_label_argument(" liver = 1+2 , background=rest,ignore=5") == LabelMap(
-        {"liver": (1, 2)}, ignore=(5,), rest_is_background=True
-    )
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "name=value"),
-        ("liver", "name=value pairs such as liver=1,tumour=2.3, found 'liver'"),
-        ("liver=1,", "found ''"),
-        ("liver=one", "whole numbers"),
-        ("liver=1.5", "whole numbers"),
-        ("liver=1,liver=2", "given twice"),
-        ("liver=1,tumour=1", "tumour.*liver"),
-        ("ignore=1", "at least one class"),
-        ("liver=0", "value 0 is background"),
-    ],
-)
-def test_wrong_label_arguments_say_what_is_wrong(text, message):
-    with pytest.raises(ConfigError, match=message):
-        parse_label_argument(text)
+        evaluate_folders(*folders, LIVER, LabelMap({"spleen": (1,)}))
+    with pytest.raises(ConfigError, match="lesions: expected liver, found 'tumour'"):
+        evaluate_folders(*folders, LIVER, None, ScoringOptions(lesions=("tumour",)))
+    empty = folders[0].parent / "empty"
+    empty.mkdir()
+    with pytest.raises(ManifestError, match=r"empty: expected .* files, found none"):
+        evaluate_folders(folders[0], empty, LIVER)

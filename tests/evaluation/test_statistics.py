@@ -6,12 +6,9 @@ import pytest
 from scipy.stats import PermutationMethod, kendalltau, rankdata, wilcoxon
 
 from medseg.evaluation.statistics import (
-    RESAMPLES,
     holm,
     kendall_tau,
-    mean_interval,
     ranks,
-    resampled_means,
     smallest_p,
     wilcoxon_p,
 )
@@ -93,34 +90,6 @@ def test_holm_counts_nan_as_no_test():
     assert corrected[0] == pytest.approx(0.04)
     assert math.isnan(corrected[1])
     assert corrected[2] == pytest.approx(0.04)
-
-
-def test_the_interval_of_a_constant_is_the_constant():
-    assert mean_interval([0.25] * 7) == pytest.approx((0.25, 0.25))
-
-
-def test_the_interval_of_two_values_reaches_from_one_to_the_other():
-    # a sample holds the same value twice in 1 of 4 cases each, far more than the 2.5 % at either end
-    assert mean_interval([0.0, 1.0]) == pytest.approx((0, 1))
-
-
-def test_the_interval_is_near_the_normal_one_and_always_the_same():
-    values = np.random.default_rng(1).normal(5, 2, 400)
-    low, high = mean_interval(values)
-    half = 1.96 * values.std() / math.sqrt(400)
-    assert (low, high) == (pytest.approx(values.mean() - half, abs=0.03), pytest.approx(values.mean() + half, abs=0.03))
-    mean_interval([1.0, 2.0])
-    assert mean_interval(values) == (low, high)
-
-
-def test_fewer_than_two_values_have_no_interval():
-    assert all(math.isnan(end) for values in ([], [0.5]) for end in mean_interval(values))
-
-
-def test_methods_are_resampled_on_the_same_studies():
-    means = resampled_means(np.array([[0.1, 0.5, 0.9], [0.2, 0.6, 1.0]]))
-    assert means.shape == (RESAMPLES, 2)
-    np.testing.assert_allclose(means[:, 1] - means[:, 0], 0.1)
 
 
 def test_equals_share_the_better_rank():

@@ -24,7 +24,9 @@ def test_scores_are_those_worked_out_by_hand():
     np.testing.assert_allclose(scores.recall, [2 / 3, 3 / 4, 0])
     np.testing.assert_array_equal(scores.reference_voxels, [3, 4, 1])
     np.testing.assert_array_equal(scores.segmentation_voxels, [3, 5, 0])
+    np.testing.assert_allclose(scores.specificity, [4 / 5, 2 / 4, 7 / 7])
     assert scores.accuracy == 5 / 8
+    assert scores.fw_iou == pytest.approx((3 * 2 / 4 + 4 * 3 / 6 + 1 * 0) / 8)
     assert scores.miou == pytest.approx(1 / 3)
     assert scores.miou_foreground == pytest.approx(0.25)
 
@@ -64,7 +66,14 @@ def test_voxels_that_the_reference_ignores_count_nowhere():
 
 def test_nothing_but_ignored_voxels_gives_nan_not_a_number_out_of_nowhere():
     scores = overlap_scores(confusion(np.full(3, 255, np.uint8), np.zeros(3, np.uint8), 2))
-    assert np.isnan([scores.accuracy, scores.miou, scores.miou_foreground]).all()
+    assert np.isnan([scores.accuracy, scores.miou, scores.miou_foreground, scores.fw_iou, *scores.specificity]).all()
+
+
+def test_specificity_is_undefined_only_where_the_reference_has_nothing_else():
+    everywhere = overlap_scores(confusion(np.ones(4, np.uint8), np.array([0, 1, 1, 1], np.uint8), 3))
+    assert np.isnan(everywhere.specificity[1])
+    np.testing.assert_allclose(everywhere.specificity[[0, 2]], [3 / 4, 1])
+    assert everywhere.fw_iou == 3 / 4  # classes that the reference lacks weigh nothing
 
 
 @pytest.mark.parametrize("order", ["C", "F"])

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.image import imread
 
 from medseg.errors import GeometryError
-from medseg.evaluation import StudyScores, score_arrays
+from medseg.evaluation import ScoringOptions, StudyScores, score_arrays
 from medseg.reports.figures import overlay, pick_best_median_worst, training_curves
 from medseg.study.geometry import reorient
 from medseg.types import Grid, Volume
@@ -161,7 +161,9 @@ def study(study_id: str, right: int, label_voxels: int = 10) -> StudyScores:
     reference = np.repeat(np.array([0, 1, 2], np.uint8), [10, label_voxels, 10])
     segmentation = reference.copy()
     segmentation[10 + right : 10 + label_voxels] = 0
-    return score_arrays(study_id, reference, segmentation, ("liver", "tumour"), 1.0)
+    return score_arrays(
+        study_id, reference, segmentation, ("liver", "tumour"), np.eye(4), ScoringOptions(surface=False)
+    )
 
 
 def test_the_studies_worth_looking_at_are_ranked_by_dice():

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medseg.evaluation import Evaluation, Failure, StudyScores, score_arrays
+from medseg.evaluation import Evaluation, Failure, ScoringOptions, StudyScores, score_arrays
 from medseg.reports import review
 from medseg.reports.review import aggregates, draw_overlays
 from medseg.study.nifti import write_image, write_labels
@@ -14,6 +14,13 @@ from medseg.types import Grid, LabelMap, Study, Volume
 
 GRID = Grid((8, 8, 4), np.diag([2.0, 2.0, 5.0, 1.0]))
 LABELS = LabelMap({"liver": (1,), "tumour": (2,)})
+
+
+ALWAYS = ("dice", "iou", "precision", "recall", "specificity", "volume_difference_ml", "absolute_volume_difference_ml")
+ALWAYS += ("relative_volume_difference", "ravd")
+SURFACES = ("nsd", "hd_mm", "hd95_mm", "assd_mm")
+LESIONS = ("lesion_f1", "lesion_sensitivity", "lesion_precision", "lesion_dice", "false_positives_per_study")
+OVERLAP = ScoringOptions(surface=False)
 
 
 def _reference() -> np.ndarray:
@@ -29,8 +36,8 @@ def _segmentation(voxels: int) -> np.ndarray:
     return found
 
 
-def _scores(study_id: str, voxels: int) -> StudyScores:
-    return score_arrays(study_id, _reference(), _segmentation(voxels), LABELS.names, GRID.voxel_ml)
+def _scores(study_id: str, voxels: int, options: ScoringOptions = OVERLAP) -> StudyScores:
+    return score_arrays(study_id, _reference(), _segmentation(voxels), LABELS.names, GRID.affine, options)
 
 
 def _evaluation() -> Evaluation:
@@ -57,10 +64,29 @@ def test_aggregates_count_empty_labels_and_leave_their_scores_undefined() -> Non
 
 
 def test_names_of_the_aggregates_are_stable() -> None:
-    expected = {f"test/{s}{k}/{c}" for s in ("dice", "iou") for k in ("", "_sd", "_median") for c in LABELS.names}
+    expected = {f"test/{s}{k}/{c}" for s in ALWAYS for k in ("", "_sd", "_median") for c in LABELS.names}
+    expected |= {f"test/dice_{end}/{c}" for end in ("low", "high") for c in LABELS.names}
     expected |= {"test/empty_studies/liver", "test/empty_studies/tumour", "test/studies", "test/failed_studies"}
-    expected |= {"test/accuracy", "test/miou", "test/miou_foreground"}
+    expected |= {"test/accuracy", "test/miou", "test/miou_foreground", "test/fw_iou"}
     assert aggregates(_evaluation(), "test").keys() == expected
+    options = ScoringOptions(lesions=("liver",))
+    full = aggregates(Evaluation((_scores("a", 16, options),)), "test")
+    expected |= {f"test/{s}{k}/{c}" for s in SURFACES for k in ("", "_sd", "_median") for c in LABELS.names}
+    expected |= {f"test/{s}{k}/liver" for s in LESIONS for k in ("", "_sd", "_median")}
+    assert full.keys() == expected
+
+
+def test_aggregates_of_surfaces_and_lesions_are_means_over_the_studies() -> None:
+    options = ScoringOptions(tolerance_mm={"liver": 7}, definition="voxels", lesions=("liver",))
+    metrics = aggregates(Evaluation((_scores("a", 16, options), _scores("b", 1, options))), "test")
+    # b marks a corner of 4 x 4 voxels of 2 mm: the far corner is 6 mm away along both axes, 13 voxels lie within 7 mm
+    assert metrics["test/hd_mm/liver"] == pytest.approx(np.hypot(6, 6) / 2)
+    assert metrics["test/nsd/liver"] == pytest.approx((1 + 14 / 17) / 2)
+    # one lesion a study, found with IoU 1 and missed with IoU 1/16: a false one is left
+    assert (metrics["test/lesion_sensitivity/liver"], metrics["test/lesion_f1/liver"]) == (0.5, 0.5)
+    assert metrics["test/false_positives_per_study/liver"] == 0.5
+    assert metrics["test/lesion_sensitivity_sd/liver"] == pytest.approx(np.sqrt(0.5))
+    assert (metrics["test/dice_low/liver"], metrics["test/dice_high/liver"]) == (pytest.approx(2 / 17), 1.0)
 
 
 def test_nothing_scored_gives_counts_only() -> None:

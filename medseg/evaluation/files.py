@@ -1,0 +1,97 @@
+"""Two label files to the scores of one study."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.errors import ConfigError
+from medseg.evaluation.options import DEFAULT_OPTIONS, ScoringOptions
+from medseg.evaluation.regrid import outside_share, resample_nearest
+from medseg.evaluation.scores import StudyScores, score_arrays
+from medseg.study.geometry import require_same_grid, same_grid
+from medseg.study.itk_image import SUFFIXES, read_itk_image
+from medseg.study.nifti import apply_label_map, read_labels
+from medseg.types import LabelMap, Volume
+
+
+def score_files(
+    study_id: str,
+    reference_path: Path,
+    segmentation_path: Path,
+    reference_map: LabelMap,
+    segmentation_map: LabelMap,
+    options: ScoringOptions = DEFAULT_OPTIONS,
+    *,
+    resample_segmentation: bool = False,
+) -> StudyScores:
+    """Score a segmentation file against a reference file.
+
+    Args:
+        study_id: named in the rows and in errors.
+        reference_path: label file: NIfTI, NRRD or MetaImage.
+        segmentation_path: label file on the same grid.
+        reference_map: how the reference's values become classes.
+        segmentation_map: the same classes from the segmentation's values. Its ``ignore`` is not used: a segmentation
+            does not choose where it is scored, so such values are values that nothing names.
+        options: what to score beside the overlap.
+        resample_segmentation: bring a segmentation on another grid onto the reference's, nearest neighbour, and say so
+            in the result's note; otherwise it is refused.
+
+    Raises:
+        ConfigError: the two maps name different classes, or the options name a label that is none.
+        StudyError: a file cannot be read, the grids differ, or a value is no class.
+    """
+    require_same_classes(reference_map, segmentation_map)
+    names = reference_map.names
+    options.require(names)
+    segmentation_map = replace(segmentation_map, classes={n: segmentation_map.classes[n] for n in names}, ignore=())
+    reference = read_label_file(reference_path, reference_map, study_id)
+    segmentation = read_label_file(segmentation_path, segmentation_map, study_id)
+    what = f"{study_id}: reference and segmentation"
+    voxels, note = segmentation.voxels, ""
+    if resample_segmentation and not same_grid(reference.grid, segmentation.grid):
+        voxels, note = _onto(reference, segmentation, what)
+    else:
+        require_same_grid(reference.grid, segmentation.grid, what)
+    return score_arrays(study_id, reference.voxels, voxels, names, reference.grid.affine, options, note=note)
+
+
+def require_same_classes(reference_map: LabelMap, segmentation_map: LabelMap) -> None:
+    """Refuse two label maps that do not name the same classes, in whatever order.
+
+    Raises:
+        ConfigError: they do not; the message lists both.
+    """
+    if set(reference_map.names) != set(segmentation_map.names):
+        raise ConfigError(
+            f"expected the same classes for both, found {', '.join(reference_map.names)} for the reference and "
+            f"{', '.join(segmentation_map.names)} for the segmentation"
+        )
+
+
+def read_label_file(path: Path, label_map: LabelMap, study_id: str) -> Volume:
+    """One label map as class indices, from NIfTI, NRRD or MetaImage.
+
+    Raises:
+        StudyError: missing, damaged, or no label map; LabelError for fractions and values that nothing names.
+    """
+    if not path.name.lower().endswith(SUFFIXES):
+        return read_labels(path, label_map, study_id)
+    stored = read_itk_image(path, study_id)
+    return Volume(apply_label_map(stored.voxels, label_map, f"study {study_id} ({path})"), stored.grid)
+
+
+def _onto(reference: Volume, segmentation: Volume, what: str) -> tuple[NDArray[np.uint8], str]:
+    voxels = resample_nearest(segmentation, reference.grid, what)
+    old, new = segmentation.grid, reference.grid
+    note = (
+        f"segmentation resampled (nearest neighbour) from {'x'.join(map(str, old.shape))} at "
+        f"{' x '.join(f'{mm:.4g}' for mm in old.spacing_mm)} mm to {'x'.join(map(str, new.shape))} at "
+        f"{' x '.join(f'{mm:.4g}' for mm in new.spacing_mm)} mm"
+    )
+    outside = outside_share(old, new)
+    return voxels, note + (f"; {outside:.1%} of the reference lies outside of it, taken as background" * (outside > 0))
