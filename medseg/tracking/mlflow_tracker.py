@@ -53,7 +53,7 @@ class MlflowTracker:
     def __init__(
         self, client: Any, *, uri: str, run_id: str, experiment_id: str, key: str | None = None, forgiving: bool = True
     ) -> None:
-        self._client = client
+        self.client = client
         self._uri = uri
         self.run_id = run_id
         self.experiment_id = experiment_id
@@ -73,7 +73,7 @@ class MlflowTracker:
         entries = [Param(_name(key), _cut(_text(value), _PARAM_LENGTH)) for key, value in _flatten(params)]
         for batch in _batches(entries, _PARAMS_A_BATCH):
             with self._forgiving("parameters"):
-                self._client.log_batch(self.run_id, params=batch)
+                self.client.log_batch(self.run_id, params=batch)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Record the finite values of one step."""
@@ -86,7 +86,7 @@ class MlflowTracker:
         entries = [Metric(_name(key), value, time_ms, step) for key, value, time_ms, step in points]
         for batch in _batches(entries, _METRICS_A_BATCH):
             with self._forgiving("metrics"):
-                self._client.log_batch(self.run_id, metrics=batch)
+                self.client.log_batch(self.run_id, metrics=batch)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set or replace tags."""
@@ -95,27 +95,27 @@ class MlflowTracker:
         entries = [RunTag(_name(key), _cut(str(value), _TAG_LENGTH)) for key, value in tags.items()]
         for batch in _batches(entries, _PARAMS_A_BATCH):
             with self._forgiving("tags"):
-                self._client.log_batch(self.run_id, tags=batch)
+                self.client.log_batch(self.run_id, tags=batch)
 
     def log_file(self, path: Path, folder: str = "") -> None:
         """Copy a file into the artifacts."""
         with self._forgiving("files"):
-            self._client.log_artifact(self.run_id, str(path), folder or None)
+            self.client.log_artifact(self.run_id, str(path), folder or None)
 
     def log_text(self, text: str, name: str) -> None:
         """Write a text artifact."""
         with self._forgiving("texts"):
-            self._client.log_text(self.run_id, text, name)
+            self.client.log_text(self.run_id, text, name)
 
     def log_table(self, rows: Sequence[Mapping[str, Any]], name: str) -> None:
         """Write a table artifact, replacing one of that name (MLflow's own log_table would append after a resume)."""
         with self._forgiving("tables"):
-            self._client.log_text(self.run_id, json.dumps(table(rows)), name)
-            tags = self._client.get_run(self.run_id).data.tags
+            self.client.log_text(self.run_id, json.dumps(table(rows)), name)
+            tags = self.client.get_run(self.run_id).data.tags
             tables = json.loads(tags.get(_TABLES_TAG, "[]"))
             entry = {"path": name, "type": "table"}
             if entry not in tables:
-                self._client.set_tag(self.run_id, _TABLES_TAG, json.dumps([*tables, entry]))
+                self.client.set_tag(self.run_id, _TABLES_TAG, json.dumps([*tables, entry]))
 
     def log_image(self, path: Path, key: str, step: int, *, time_ms: int | None = None) -> None:
         """Add a picture to the image grid; sent again with the same time, it is there once.
@@ -133,8 +133,8 @@ class MlflowTracker:
             with Image.open(path) as picture:
                 picture.save(Path(scratch, f"{stem}.png"))
                 compress_image_size(picture).save(Path(scratch, f"{stem}+compressed.webp"))
-            self._client.log_artifacts(self.run_id, scratch, "images")
-            self._client.set_tag(self.run_id, "mlflow.loggedImages", "True")
+            self.client.log_artifacts(self.run_id, scratch, "images")
+            self.client.set_tag(self.run_id, "mlflow.loggedImages", "True")
 
     def log_dataset(self, manifest: Path, digest: str, context: str, n_studies: int) -> None:
         """Name the data; MLflow keeps 36 characters of the digest for its lists, the source holds all of it."""
@@ -148,13 +148,13 @@ class MlflowTracker:
             profile=json.dumps({"studies": n_studies}),
         )
         with self._forgiving("datasets"):
-            self._client.log_inputs(self.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
+            self.client.log_inputs(self.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
 
     def log_model(self, model_dir: Path, name: str = "model", *, record: str | None = None) -> None:
         """Record a model folder as an MLflow model; ``record``: see ``model.log_model``."""
         with self._forgiving("models"):
             log_model(
-                self._client,
+                self.client,
                 run_id=self.run_id,
                 experiment_id=self.experiment_id,
                 model_dir=model_dir,
@@ -165,14 +165,14 @@ class MlflowTracker:
     def register_model(self, name: str, alias: str | None = None) -> None:
         """Register the run's newest model."""
         with self._forgiving("registered models"):
-            register_model(self._client, self.run_id, name, alias)
+            register_model(self.client, self.run_id, name, alias)
 
     def finish(self, status: Status, reason: str = "", *, time_ms: int | None = None) -> None:
         """End the run, and count what could not be recorded."""
         if reason:
             self.set_tags({FAILURE_TAG: reason[:500]})
         with self._forgiving("status"):
-            self._client.set_terminated(self.run_id, status=status, end_time=time_ms)
+            self.client.set_terminated(self.run_id, status=status, end_time=time_ms)
         if self._lost:
             missing = ", ".join(f"{kind} ({count} calls)" for kind, count in sorted(self._lost.items()))
             _log.warning("MLflow run %s is incomplete, not recorded: %s", self.run_id, missing)

@@ -204,8 +204,8 @@ def _experiment_id(client: Any, name: str, artifact_location: str | None) -> str
     return str(found.experiment_id)
 
 
-def reopen_run(store: Store, run_id: str) -> str:
-    """Go on with a run: its status becomes RUNNING and its failure tag goes; returns its experiment's id.
+def get_run(store: Store, run_id: str) -> Any:
+    """A run that was made before.
 
     Raises:
         TrackingError: it is not there, or was deleted.
@@ -224,6 +224,16 @@ def reopen_run(store: Store, run_id: str) -> str:
             f"the MLflow run {run_id} to go on with {state} at {without_password(store.uri)}: set tracking.uri to "
             "where it was recorded, restore it, go on with `tracking: none`, or start a new run."
         )
+    return run
+
+
+def reopen_run(store: Store, run_id: str) -> str:
+    """Go on with a run: its status becomes RUNNING and its failure tag goes; returns its experiment's id.
+
+    Raises:
+        TrackingError: see ``get_run``.
+    """
+    run = get_run(store, run_id)
     store.client.update_run(run_id, status="RUNNING")
     if FAILURE_TAG in run.data.tags:
         store.client.delete_tag(run_id, FAILURE_TAG)
