@@ -315,7 +315,7 @@ class TrackingConfig(Section):
     """Record how busy CPU, memory and GPU are, every ten seconds."""
     register_as: str | None = None
     """Make the run's model a version of this registered model: `models:/<register_as>/1`."""
-    alias: Annotated[str, Field(pattern=r"^(?!latest$)(?!v\d+$)[A-Za-z_][A-Za-z0-9_-]*$")] | None = None
+    alias: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$")] | None = None
     """Point this alias at that version: with `champion`, `models:/<register_as>@champion` is the newest run's model."""
 
     @field_validator("uri")
@@ -335,6 +335,8 @@ class TrackingConfig(Section):
 
     @model_validator(mode="after")
     def _alias_of_something(self) -> TrackingConfig:
+        if self.alias and re.fullmatch(r"latest|v\d+", self.alias):
+            raise ValueError(f"MLflow keeps the alias {self.alias!r} for itself; choose another, such as champion")
         if self.alias and not self.register_as:
             raise ValueError("alias without register_as: name the registered model that it belongs to")
         return self
