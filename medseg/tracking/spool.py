@@ -209,7 +209,7 @@ def _parsed(line: bytes, end: int) -> Record | None:
     try:
         entry = json.loads(line)
         return Record(entry["call"], entry["arguments"], entry["key"], entry["time_ms"], end)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         if line.strip():
             _log.warning("a torn record of %d bytes before byte %d of the spool is passed over", len(line), end)
         return None

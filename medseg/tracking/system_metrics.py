@@ -26,12 +26,12 @@ class SystemMetrics:
 
     Args:
         start_s: when the run began, in seconds since 1970; a resumed run's steps go on from there.
-        interval_s: from sample to sample.
+        interval_s: from sample to sample; None is ten seconds, as in MLflow.
     """
 
-    def __init__(self, start_s: float, interval_s: float = _INTERVAL_S) -> None:
+    def __init__(self, start_s: float, interval_s: float | None = None) -> None:
         self._start_s = start_s
-        self._interval_s = interval_s
+        self._interval_s = interval_s or _INTERVAL_S
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
