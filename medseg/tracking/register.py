@@ -22,7 +22,7 @@ def register_model(client: Any, run_id: str, name: str, alias: str | None = None
         mlflow.exceptions.MlflowException: the store does not answer or does not take the name.
     """
     model = _newest_model(client, run_id)
-    version = _version_of(client, name, model.model_id)
+    version = _version_of(client, name, model.artifact_location)
     if version is None:
         _make(client, name)
         made = client.create_model_version(name, model.artifact_location, run_id, model_id=model.model_id)
@@ -41,10 +41,10 @@ def _newest_model(client: Any, run_id: str) -> Any:
     return max(whole, key=lambda model: int(model.creation_timestamp))
 
 
-def _version_of(client: Any, name: str, model_id: str) -> str | None:
+def _version_of(client: Any, name: str, source: str) -> str | None:
     quoted = name.replace("'", "")  # no registered model's name has one
     versions = client.search_model_versions(f"name = '{quoted}'")
-    return next((str(v.version) for v in versions if v.model_id == model_id), None)
+    return next((str(v.version) for v in versions if v.source == source), None)
 
 
 def _make(client: Any, name: str) -> None:
