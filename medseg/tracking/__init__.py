@@ -12,17 +12,18 @@
     register.py         a run's model as a version of a registered one, with its alias
     registry.py         a recorded or registered model back as a model folder
     environment.py      what is worth knowing about the machine and the code of a run
-    ui.py               the MLflow UI on the runs folder, and links into it
+    ui.py, links.py     the MLflow UI on the runs folder, and links into it
 
 No other part of medseg imports mlflow, and here it is imported inside functions only (save in ``pyfunc.py``, a script
 that MLflow executes): start-up stays cheap, and without mlflow a run can still be recorded offline.
 """
 
 from medseg.tracking.environment import environment, git_revision
+from medseg.tracking.links import latest_run_url
 from medseg.tracking.spooled import open_spooled
 from medseg.tracking.store import open_tracker
 from medseg.tracking.tracker import NoTracker, Status, Tracker
-from medseg.tracking.ui import latest_run_url, newest_run_url, serve_ui, ui_command
+from medseg.tracking.ui import newest_run_url, serve_ui, ui_command
 from medseg.tracking.upload import upload
 
 __all__ = [

@@ -17,10 +17,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from medseg.tracking.links import latest_run_url
 from medseg.tracking.model import log_model
 from medseg.tracking.register import register_model
 from medseg.tracking.tracker import Status
-from medseg.tracking.ui import latest_run_url
 
 # MLflow 3.17's limits (mlflow/utils/validation.py); longer values would be refused with the whole batch.
 _PARAM_LENGTH = 6000

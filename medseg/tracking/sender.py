@@ -11,6 +11,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from medseg.errors import TrackingError
+from medseg.tracking.links import latest_run_url
 from medseg.tracking.mlflow_tracker import MlflowTracker
 from medseg.tracking.spool import Record, Sent, Spool
 from medseg.tracking.store import (
@@ -25,7 +26,6 @@ from medseg.tracking.store import (
     tracking_errors,
     without_password,
 )
-from medseg.tracking.ui import latest_run_url
 
 KEY_TAG = "medseg.key"
 """Tag with a run's own name for itself: a run whose creation was interrupted is found again by it."""

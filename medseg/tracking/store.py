@@ -15,9 +15,9 @@ from typing import Any
 from medseg.errors import TrackingError
 from medseg.tracking.database import prepare_database
 from medseg.tracking.environment import environment, git_revision
+from medseg.tracking.links import ARTIFACTS, default_uri
 from medseg.tracking.mlflow_tracker import FAILURE_TAG, MlflowTracker
 from medseg.tracking.tracker import Tracker
-from medseg.tracking.ui import ARTIFACTS, default_uri
 
 _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",

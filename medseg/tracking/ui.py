@@ -1,4 +1,4 @@
-"""The MLflow UI on a runs folder, and links into it."""
+"""The MLflow UI on a runs folder, and its newest run."""
 
 from __future__ import annotations
 
@@ -13,47 +13,14 @@ import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 from medseg.errors import TrackingError
-
-DATABASE = "mlflow.db"
-"""File in the runs folder that holds runs, parameters and metrics."""
-
-ARTIFACTS = "mlartifacts"
-"""Folder in the runs folder that holds artifacts and models."""
+from medseg.tracking.links import ARTIFACTS, DATABASE, default_uri, experiments_url, latest_run_url
+from medseg.tracking.store import connect, tracking_errors
 
 _SHOWN_LINES = 20
 
 _log = logging.getLogger(__name__)
-
-
-def default_uri(runs_dir: Path) -> str:
-    """Tracking URI of a runs folder: SQLite at an absolute path, so that it holds from every working directory."""
-    return f"sqlite:///{runs_dir.resolve() / DATABASE}"
-
-
-def latest_run_url(
-    uri: str,
-    run_id: str,
-    experiment_id: str,
-    port: int = 5000,
-    *,
-    tab: Literal["", "model-metrics", "artifacts"] = "",
-) -> str:
-    """Address of a run's page in the MLflow UI.
-
-    Args:
-        uri: tracking URI; an http(s) one is the UI itself, any other is shown by ``serve_ui`` on this machine.
-        run_id: MLflow's id of the run.
-        experiment_id: MLflow's id of its experiment.
-        port: of ``serve_ui``.
-        tab: "" is the overview, `model-metrics` the charts, `artifacts` the files.
-    """
-    base = uri.rstrip("/") if uri.startswith(("http://", "https://")) else f"http://127.0.0.1:{port}"
-    page = f"{base}/#/experiments/{experiment_id}/runs/{run_id}"
-    # Without the workflow type, MLflow 3 opens in its view of language-model applications.
-    return f"{page}{'/' if tab else ''}{tab}?workflowType=machine_learning"
 
 
 def ui_command(runs_dir: Path, host: str = "127.0.0.1", port: int = 5000) -> tuple[list[str], dict[str, str]]:
@@ -84,8 +51,6 @@ def newest_run_url(runs_dir: Path, port: int = 5000) -> str | None:
     Raises:
         TrackingError: mlflow is not installed, or the database cannot be read.
     """
-    from medseg.tracking.store import connect, tracking_errors
-
     if not (runs_dir / DATABASE).is_file():
         return None
     store = connect(default_uri(runs_dir), runs_dir)
@@ -93,11 +58,6 @@ def newest_run_url(runs_dir: Path, port: int = 5000) -> str | None:
         experiments = [experiment.experiment_id for experiment in store.client.search_experiments()]
         newest = store.client.search_runs(experiments, order_by=["attributes.start_time DESC"], max_results=1)
     return latest_run_url(store.uri, newest[0].info.run_id, newest[0].info.experiment_id, port) if newest else None
-
-
-def experiments_url(host: str = "127.0.0.1", port: int = 5000) -> str:
-    """Address of the list of experiments."""
-    return f"http://{host}:{port}/#/experiments?workflowType=machine_learning"
 
 
 def serve_ui(

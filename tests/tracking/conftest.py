@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from medseg.tracking import Tracker, open_spooled, open_tracker
-from medseg.tracking.ui import default_uri, ui_command
+from medseg.tracking.links import default_uri
+from medseg.tracking.ui import ui_command
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,9 @@
 
 import pytest
 
+from medseg.tracking.links import default_uri
 from medseg.tracking.register import register_model
 from medseg.tracking.registry import download_model
-from medseg.tracking.ui import default_uri
 
 
 def test_alias_moves_to_the_newest_run_and_leads_back_to_its_weights(open_run, client, runs_dir, model_dir) -> None:

@@ -149,7 +149,7 @@ def test_another_kind_of_server_is_an_error_at_once(open_in, run_folder) -> None
     web = HTTPServer(("127.0.0.1", 0), Quiet)
     threading.Thread(target=web.serve_forever, daemon=True).start()
     try:
-        with pytest.raises(TrackingError, match="MLflow cannot record at http://127.0.0.1"):
+        with pytest.raises(TrackingError, match=r"MLflow cannot record at http://127\.0\.0\.1"):
             open_in(run_folder, uri=f"http://127.0.0.1:{web.server_port}")
     finally:
         web.shutdown()
