@@ -12,7 +12,7 @@ from medseg.config.schema import PipelineConfig, TrackingConfig
 from medseg.reports.progress import Display
 from medseg.run_folder import RunFolder
 from medseg.study.manifest import Splits, digest, write_manifest
-from medseg.tracking import NoTracker, Tracker, open_tracker
+from medseg.tracking import NoTracker, Tracker, open_spooled
 from medseg.types import Study
 
 if TYPE_CHECKING:
@@ -22,11 +22,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def open_run(config: PipelineConfig, folder: RunFolder, parent_run_id: str | None) -> Tracker:
-    """Open the MLflow run of a run folder, or go on with the one it remembers; nothing with ``tracking: none``.
+def open_run(config: PipelineConfig, folder: RunFolder, parent: str | None) -> Tracker:
+    """Begin the record of a run folder, or go on with the one that it holds; nothing with ``tracking: none``.
+
+    Args:
+        config: the pipeline.
+        folder: the run's.
+        parent: ``Tracker.key`` of the cross-validation that it belongs to.
 
     Raises:
-        TrackingError: see ``tracking.open_tracker``.
+        TrackingError: see ``tracking.open_spooled``.
     """
     if not isinstance(config.tracking, TrackingConfig):
         return NoTracker()
@@ -34,18 +39,22 @@ def open_run(config: PipelineConfig, folder: RunFolder, parent_run_id: str | Non
         "pipeline": config.name,
         "network": config.network.name,
         "mode": config.data.mode,
-        "fold": config.data.fold,
+        "fold": str(config.data.fold),
     }
-    tracker = open_tracker(
+    searchable = {**facts, "dataset": config.data.manifest.stem}
+    tracker = open_spooled(
+        run_folder=folder.path,
+        runs_dir=config.runs_dir,
         uri=config.tracking.uri,
         experiment=config.tracking.experiment or config.name,
-        run_name=folder.run_id,
-        folder=config.runs_dir,
-        resume_run_id=folder.remembered().get("run_id"),
-        parent_run_id=parent_run_id,
-        tags={**{k: str(v) for k, v in facts.items()}, **config.tracking.tags},
+        run_id=folder.remembered().get("run_id"),
+        parent=parent,
+        tags={**facts, **{f"medseg.{k}": v for k, v in searchable.items()}, **config.tracking.tags},
+        offline=config.tracking.offline,
+        system_metrics=config.tracking.system_metrics,
     )
-    folder.remember(run_id=tracker.run_id)
+    if tracker.run_id:
+        folder.remember(run_id=tracker.run_id)
     return tracker
 
 
@@ -78,8 +87,10 @@ def record_inputs(
             tracker.log_dataset(config.data.manifest, digest(chosen, config.data.root), context, len(chosen))
 
 
-def record_model(folder: RunFolder, state: TrainingState, tracker: Tracker, display: Display) -> None:
-    """How training ended, its curves, and the model."""
+def record_model(
+    config: PipelineConfig, folder: RunFolder, state: TrainingState, tracker: Tracker, display: Display
+) -> None:
+    """How training ended, its curves, and the model, registered where the pipeline asks for it."""
     from medseg.reports.figures import training_curves
 
     facts = {"training_s": state.elapsed_s, "steps": float(state.step)}
@@ -91,6 +102,8 @@ def record_model(folder: RunFolder, state: TrainingState, tracker: Tracker, disp
     training_curves(state.history, folder.path / "curves.png")
     tracker.log_file(folder.path / "curves.png")
     tracker.log_model(folder.model)
+    if isinstance(config.tracking, TrackingConfig) and config.tracking.register_as:
+        tracker.register_model(config.tracking.register_as, config.tracking.alias)
 
 
 def record_evaluation(

@@ -2,6 +2,7 @@
 
 runs/<pipeline>/<run id>/
   config.yaml manifest.csv tracking.json log.jsonl
+  tracking/ (what was recorded, and how far MLflow has it)
   checkpoints/last.ckpt best.ckpt
   model/ segmentations/ overlays/ curves.png
   evaluation.csv evaluation.json

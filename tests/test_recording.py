@@ -12,10 +12,10 @@ import pytest
 
 from medseg.config.schema import PipelineConfig
 from medseg.evaluation import Evaluation, Failure, score_files
-from medseg.recording import open_run, record_evaluation, record_inputs, recorded
+from medseg.recording import open_run, record_evaluation, record_inputs, record_model, recorded
 from medseg.run_folder import RunFolder, new_run
 from medseg.study.manifest import read_manifest, split
-from medseg.tracking import NoTracker
+from medseg.tracking import NoTracker, upload
 
 Config = Callable[..., PipelineConfig]
 
@@ -27,7 +27,7 @@ class Listening(NoTracker):
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
 
     def __getattribute__(self, name: str) -> Any:
-        if name.startswith(("log_", "set_", "finish")):
+        if name.startswith(("log_", "set_", "register_", "finish")):
             return lambda *args, **kwargs: self.calls.append((name, (*args, *kwargs.values())))
         return super().__getattribute__(name)
 
@@ -60,6 +60,52 @@ def test_run_that_was_opened_before_is_gone_on_with(tiny_config: Config, trackin
     tags = mlflow_client.get_run(first.run_id).data.tags
     expected = {"pipeline": "opened", "network": "unet", "mode": "patch", "fold": "0", "ward": "radiology"}
     assert expected.items() <= tags.items()
+    found = mlflow_client.search_runs(
+        [mlflow_client.get_experiment_by_name("opened").experiment_id],
+        "tags.`medseg.network` = 'unet' AND tags.`medseg.mode` = 'patch' AND tags.`medseg.dataset` = 'manifest' "
+        "AND tags.`medseg.fold` = '0' AND tags.`medseg.pipeline` = 'opened'",
+    )
+    assert [run.info.run_id for run in found] == [first.run_id]
+
+
+def test_offline_run_touches_no_store_and_is_uploaded_later(
+    tiny_config: Config, tracking_uri: str, mlflow_client: Any
+) -> None:
+    config = tiny_config("name=offline", f"tracking={{uri: '{tracking_uri}', offline: true, system_metrics: false}}")
+    folder = new_run(config)
+    tracker = open_run(config, folder, None)
+    tracker.log_metrics({"train/loss": 1.0}, 1)
+    tracker.finish("FINISHED")
+    assert (tracker.run_id, folder.remembered()) == (None, {})
+    assert mlflow_client.get_experiment_by_name("offline") is None
+    url = upload(folder.path)
+    experiment = mlflow_client.get_experiment_by_name("offline").experiment_id
+    (run,) = mlflow_client.search_runs([experiment])
+    assert run.data.metrics == {"train/loss": 1.0}
+    assert run.info.run_id in url
+
+
+@pytest.mark.parametrize(
+    ("tracking", "expected"),
+    [
+        ("tracking=none", []),
+        ("tracking={system_metrics: true}", []),
+        ("tracking={register_as: liver, alias: champion}", [("liver", "champion")]),
+        ("tracking={register_as: liver}", [("liver", None)]),
+    ],
+)
+def test_model_is_registered_where_the_pipeline_asks_for_it(
+    tiny_config: Config, listening: Listening, tracking: str, expected: list[tuple[str, str | None]]
+) -> None:
+    from medseg.reports.progress import Display
+    from medseg.training.checkpoint import TrainingState
+
+    config = tiny_config(tracking)
+    folder = new_run(config)
+    state = TrainingState(history=[{"epoch": 1, "train/loss": 1.0}], finished="epochs")
+    record_model(config, folder, state, listening, Display(quiet=True))
+    assert listening.of("log_model") == [(folder.model,)]
+    assert listening.of("register_model") == expected
 
 
 @pytest.mark.parametrize(
