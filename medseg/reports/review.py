@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from medseg.evaluation import Evaluation, Spread, Summary, overall, summarise
-from medseg.reports.figures import overlay, pick_best_median_worst
+from medseg.reports.figures import overlay
+from medseg.reports.ranking import pick_best_median_worst
 from medseg.study.inputs import read_input
 from medseg.study.nifti import read_labels
 from medseg.types import LabelMap, Study, StudyInput

@@ -13,6 +13,10 @@ from medseg.files import atomic_path
 COLOURS = ("#5ee06e", "#ffd23c", "#f08cff", "#4fe3e3", "#ffa98a", "#d7e64f", "#a9b8ff", "#f5b8d5")
 """Classes, curves, methods; more begin again. None comes close to a tint of an overlay."""
 
+MISSED, EXTRA, CONFUSED = "#ff2d3f", "#2f7bff", "#ff7a00"
+"""Tints of voxels that only the reference has, that only the segmentation has, and that have another label in each."""
+
+TINT_OPACITY = 0.5
 BACKGROUND, TEXT, QUIET = "#101114", "#ececee", "#9a9ca5"
 SPINE, GRID = "#3a3d45", "#2a2c33"
 DPI = 110

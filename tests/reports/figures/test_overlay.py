@@ -5,8 +5,7 @@ import pytest
 from matplotlib.image import imread
 
 from medseg.errors import GeometryError
-from medseg.evaluation import ScoringOptions, StudyScores, score_arrays
-from medseg.reports.figures import overlay, pick_best_median_worst, training_curves
+from medseg.reports.figures import overlay
 from medseg.study.geometry import reorient
 from medseg.types import Grid, Volume
 
@@ -136,46 +135,3 @@ def test_volumes_on_other_grids_are_refused_and_nothing_is_written(tmp_path):
             path=tmp_path / "x.png",
         )
     assert not list(tmp_path.iterdir())
-
-
-def test_curves_are_drawn_from_epochs_with_and_without_validation(tmp_path):
-    history = [
-        {"epoch": 1.0, "train/loss": 1.0, "learning_rate": 0.1},
-        {"epoch": 2.0, "train/loss": 0.5, "val/dice/liver": 0.7, "val/dice/tumour": float("nan")},
-        {"epoch": 3.0, "train/loss": 0.4, "val/dice/liver": 0.9, "val/dice/tumour": 0.2},
-    ]
-    training_curves(history, tmp_path / "curves.png")
-    picture = imread(tmp_path / "curves.png")[..., :3]
-    left, right = np.split(picture, 2, axis=1)
-    yellow = [
-        int(np.sum((half[..., 0] > 0.95) & (half[..., 1] > 0.75) & (half[..., 2] < 0.4))) for half in (left, right)
-    ]
-    assert yellow[0] == 0  # one line on the left
-    assert yellow[1] > 20  # two on the right: tumour, one point and its place in the legend
-    training_curves(history[:1], tmp_path / "curves.png")
-    with pytest.raises(ValueError, match="at least one epoch"):
-        training_curves([], tmp_path / "curves.png")
-
-
-def study(study_id: str, right: int, label_voxels: int = 10) -> StudyScores:
-    reference = np.repeat(np.array([0, 1, 2], np.uint8), [10, label_voxels, 10])
-    segmentation = reference.copy()
-    segmentation[10 + right : 10 + label_voxels] = 0
-    return score_arrays(
-        study_id, reference, segmentation, ("liver", "tumour"), np.eye(4), ScoringOptions(surface=False)
-    )
-
-
-def test_the_studies_worth_looking_at_are_ranked_by_dice():
-    scores = [study("a", 5), study("b", 9), study("c", 1), study("d", 7)]
-    expected = {"best": "b", "median": "a", "worst": "c"}
-    assert pick_best_median_worst(scores) == expected
-    assert pick_best_median_worst(scores, "liver") == expected
-
-
-def test_no_study_is_picked_twice_and_undefined_ones_not_at_all():
-    empty = study("empty", 0, label_voxels=0)
-    assert pick_best_median_worst([study("a", 5), study("b", 9), empty], "liver") == {"best": "b", "worst": "a"}
-    assert pick_best_median_worst([study("a", 5)]) == {"best": "a"}
-    assert pick_best_median_worst([empty], "liver") == {}
-    assert pick_best_median_worst([]) == {}

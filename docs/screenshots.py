@@ -1,0 +1,111 @@
+"""Make the pictures of the documentation from synthetic studies: python docs/screenshots.py [folder].
+
+Needs Chromium with its driver, and selenium (pip install 'medseg[test]').
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.wait import WebDriverWait
+
+from medseg.evaluation import Evaluation, ScoringOptions, score_arrays
+from medseg.reports.page import ReportStudy, write_report
+from medseg.study.phantom import DEMO, PhantomOptions, make_phantom
+from medseg.types import Volume
+
+CLASSES = ("liver", "tumour")
+SCORING = ScoringOptions(lesions=("tumour",))
+
+
+def demo_report(path: Path, studies: int = 16, options: PhantomOptions = DEMO) -> list[Path]:
+    """A report of phantoms with segmentations as a network makes them: smooth, a little off, small tumours missed."""
+    scores, shown = [], []
+    for index in range(studies):
+        image, reference = make_phantom(7, index, options)
+        segmentation = imperfect(reference, seed=index)
+        study_id = f"phantom_{index:03d}"
+        scores.append(
+            score_arrays(study_id, reference.voxels, segmentation.voxels, CLASSES, reference.grid.affine, SCORING)
+        )
+        loaded = (image, reference, segmentation)
+        shown.append(ReportStudy(study_id, lambda loaded=loaded: loaded))
+    return write_report(
+        path,
+        Evaluation(tuple(scores)),
+        shown,
+        title="Liver and tumour: phantoms, test split",
+        facts={"network": "deeplabv3plus, ResNet-34", "mode": "slab", "split": "test", "studies": str(studies)},
+        class_names=CLASSES,
+        intensity_range_hu=(-100.0, 240.0),
+    )
+
+
+def imperfect(reference: Volume, seed: int) -> Volume:
+    """A segmentation with the errors of a network, more of them the larger ``seed % 5``."""
+    rng = np.random.default_rng(seed)
+    spacing = np.array(reference.grid.spacing_mm)
+    severity = 0.6 + 0.5 * (seed % 5)
+    liver = _moved(reference.voxels > 0, rng, spacing, severity)
+    found = liver.astype(np.uint8)
+    lesions, count = ndimage.label(reference.voxels == 2)
+    for lesion in range(1, count + 1):
+        mask = lesions == lesion
+        diameter_mm = 2 * (mask.sum() * np.prod(spacing) * 3 / 4 / np.pi) ** (1 / 3)
+        if diameter_mm > rng.uniform(3, 6 + 5 * severity):
+            found[_moved(mask, rng, spacing, 0.6 * severity) & liver] = 2
+    return Volume(found, reference.grid)
+
+
+def _moved(
+    mask: NDArray[np.bool_], rng: np.random.Generator, spacing: NDArray[np.float64], severity: float
+) -> NDArray[np.bool_]:
+    """The mask with its surface moved by some millimetres to and fro."""
+    places = np.argwhere(mask)
+    box = tuple(slice(max(0, a - 12), b + 13) for a, b in zip(places.min(axis=0), places.max(axis=0), strict=True))
+    moved, mask = np.zeros_like(mask), mask[box]
+    distance = ndimage.distance_transform_edt(mask, spacing) - ndimage.distance_transform_edt(~mask, spacing)
+    coarse = rng.normal(size=[max(2, int(size * mm / 25)) for size, mm in zip(mask.shape, spacing, strict=True)])
+    wave = ndimage.zoom(coarse, np.array(mask.shape) / coarse.shape, order=1)
+    moved[box] = distance > 2.2 * severity * wave
+    return moved
+
+
+@contextmanager
+def browser(width: int, height: int) -> Iterator[Any]:
+    """A headless Chromium with a fresh profile that fetches nothing of its own."""
+    options = webdriver.ChromeOptions()
+    with tempfile.TemporaryDirectory() as profile:
+        flags = ["headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "hide-scrollbars"]
+        flags += ["disable-background-networking", "disable-component-update", "disable-sync"]
+        for flag in [*flags, f"user-data-dir={profile}", f"window-size={width},{height}"]:
+            options.add_argument(f"--{flag}")
+        options.binary_location = "/usr/bin/chromium"
+        driver = webdriver.Chrome(options, webdriver.ChromeService("/usr/bin/chromedriver"))
+        try:
+            yield driver
+        finally:
+            driver.quit()
+
+
+def picture_report(folder: Path) -> None:
+    """``report_page.png``: summary and viewer as they open."""
+    with tempfile.TemporaryDirectory() as work, browser(1280, 1250) as driver:
+        (report,) = demo_report(Path(work) / "report.html")
+        driver.get(report.as_uri())
+        WebDriverWait(driver, 20).until(lambda d: d.find_element(By.ID, "viewer").get_attribute("data-ready"))
+        driver.save_screenshot(str(folder / "report_page.png"))
+
+
+if __name__ == "__main__":
+    picture_report(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent)
