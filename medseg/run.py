@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, cast
 from medseg import build
 from medseg.config.schema import PipelineConfig
 from medseg.errors import ConfigError, ManifestError, MedsegError, reason
-from medseg.recording import open_run, record_evaluation, record_inputs, record_model, recorded
+from medseg.recording import (
+    ValidationPictures,
+    open_run,
+    record_evaluation,
+    record_folds,
+    record_inputs,
+    record_model,
+    recorded,
+)
 from medseg.reports.progress import Display
 from medseg.run_folder import RunFolder, find_run, logged, new_run, require_same_studies
 from medseg.study.manifest import Splits, assign_folds, read_manifest, split
@@ -126,7 +134,9 @@ def cross_validate(config: PipelineConfig, *, display: Display | None = None) ->
             if results[-1].stopped:
                 parent.finish("KILLED", f"fold {fold} was stopped by {results[-1].stopped}")
                 return results
-        parent.log_metrics(over_folds([r.evaluation for r in results if r.evaluation]), step=0)
+        folds = [(r.folder, r.evaluation) for r in results if r.evaluation]
+        parent.log_metrics(over_folds([evaluation for _, evaluation in folds]), step=0)
+        record_folds(config, folder, studies, folds, parent)
         parent.finish("FINISHED")
     return results
 
@@ -210,8 +220,11 @@ def train(
         best = "" if state.best_score is None else f", best Dice {state.best_score:.3f}"
         display.advance(f"{progress(settings, state):.0%}{best}", completed=state.step)
 
+    pictures = ValidationPictures(config, folder, tracker, splits.validation)
+
     def on_epoch(state: TrainingState) -> None:
         row = state.history[-1]
+        pictures.log(int(row["epoch"]))
         tracker.log_metrics({k: v for k, v in row.items() if k not in ("epoch", "score")}, step=int(row["epoch"]))
         logger.info("epoch %d", row["epoch"], extra={"facts": row})
         display.epoch(row, settings.epochs)
@@ -223,7 +236,12 @@ def train(
             build.loss(config, cached).to(device),
             build.dataset(config, cached),
             settings,
-            FitHooks(build.validator(config, splits.validation), on_step, on_epoch, lambda: asked[0] if asked else ""),
+            FitHooks(
+                build.validator(config, splits.validation, pictures.draw),
+                on_step,
+                on_epoch,
+                lambda: asked[0] if asked else "",
+            ),
             checkpoints=folder.checkpoints,
             resume=resume,
             world=world,

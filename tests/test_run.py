@@ -128,7 +128,7 @@ class TestWholeRun:
 
     def test_mlflow_has_the_files(self, tracked: _Tracked) -> None:
         expected = {"config.yaml", "manifest.csv", "curves.png", "evaluation.csv", "evaluation.json", "studies.json"}
-        assert expected <= tracked.artifacts()
+        assert expected | {"report.html"} <= tracked.artifacts()
         assert any("overlay" in path for path in tracked.artifacts("images"))
 
     def test_mlflow_names_the_data_of_each_role(self, tracked: _Tracked) -> None:
@@ -313,6 +313,8 @@ class TestCrossValidation:
         assert parent.data.metrics["cv/dice/liver"] == pytest.approx(sum(dice) / 2)
         assert parent.data.metrics["cv/dice_sd/liver"] == pytest.approx(abs(dice[0] - dice[1]) / 2**0.5)
         assert parent.info.status == "FINISHED"
+        (together,) = (tmp_path / "runs" / "crossed").glob("*-cv")
+        assert all(f"phantom_00{n}" in (together / "report.html").read_text() for n in range(4))
 
     def test_torchrun_is_refused(self, tiny_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("WORLD_SIZE", "2")

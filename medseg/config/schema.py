@@ -309,6 +309,8 @@ class EvaluationConfig(Section):
     """IoU from which a lesion of the segmentation may be one of the reference."""
     empty_as: Literal["nan", "zero", "one"] = "nan"
     """What overlap and NSD take where reference and segmentation both lack a class: nan leaves it out of the means."""
+    report: bool = True
+    """Write report.html, a page with the scores and a viewer of every study; a second or two a study."""
 
     @field_validator("lesions")
     @classmethod

@@ -46,6 +46,23 @@ class TestEvaluate:
         assert "1 failed, not scored (reasons above): b" in ended.err
         assert re.search(r"tumour +Dice .*0\.000", ended.out)
 
+    def test_lesions_surfaces_markdown_page_and_json(self, medseg: Medseg, folders: tuple[Path, Path]) -> None:
+        there = folders[0].parent
+        extra = ["--lesions", "liver", "--tolerance-mm", "liver=7", "--markdown", there / "t.md", "--json"]
+        page = ["--report", there / "page.html", "--images", folders[0]]
+        ended = self._evaluate(medseg, folders, "liver=1,tumour=2", *map(str, [*extra, *page]))
+        assert (ended.code, ended.err) == (0, "")
+        facts = json.loads(ended.out)
+        assert facts["dice"] == {"liver": pytest.approx(16 / 40), "tumour": 0.0}  # 8 of 16 hit, 24 marked
+        names = ["eval.csv", "eval.json", "eval_lesions.csv", "t.md", "page.html"]
+        assert [Path(path).name for path in facts["files"]] == names
+        assert all(Path(path).is_file() for path in facts["files"])
+        assert json.loads((there / "eval.json").read_text())["options"]["tolerance_mm"] == {"liver": 7.0}
+
+    def test_images_without_a_page_are_a_message(self, medseg: Medseg, folders: tuple[Path, Path]) -> None:
+        ended = self._evaluate(medseg, folders, "liver=1,tumour=2", "--images", str(folders[0]))
+        assert (ended.code, "--report" in ended.err) == (2, True)
+
     def test_labels_of_the_wrong_form_are_explained(self, medseg: Medseg, folders: tuple[Path, Path]) -> None:
         ended = self._evaluate(medseg, folders, "liver")
         assert ended.code == 2
