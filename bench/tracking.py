@@ -135,6 +135,7 @@ def measure_one(how: str, store: str, scratch: Path) -> Entry:
         if how == "spooled":
             if store == "dies":
                 server.start()
+            if store != "sqlite":
                 server.wait()
             upload(run_folder)
             upload(run_folder)
