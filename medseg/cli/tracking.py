@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from medseg.errors import TrackingError
+
 
 def ui(
     runs: Annotated[Path, typer.Option(help="The runs folder.")] = Path("runs"),
@@ -32,5 +34,11 @@ def track_upload(
     """Send what runs noted while their MLflow was away, or was not to be asked; again sends nothing twice."""
     from medseg.tracking import upload
 
+    failed = []
     for run in runs:
-        print(f"{run}: {upload(run, uri)}")
+        try:
+            print(f"{run}: {upload(run, uri)}", flush=True)
+        except TrackingError as error:  # the other runs are still sent
+            failed.append(str(error))
+    if failed:
+        raise TrackingError("\n".join(failed))

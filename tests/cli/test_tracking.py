@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from medseg import tracking
+from medseg.errors import TrackingError
 from tests.cli.ended import Medseg
 
 
@@ -34,6 +35,17 @@ def test_upload_prints_where_each_run_went(medseg: Medseg, monkeypatch: pytest.M
     monkeypatch.setattr(tracking, "upload", lambda run, uri: f"{uri}/{run.name}")
     ended = medseg("track-upload", "runs/a", "runs/b", "--uri", "http://there")
     assert ended.out.splitlines() == ["runs/a: http://there/a", "runs/b: http://there/b"]
+
+
+def test_a_run_that_cannot_be_sent_stops_no_other(medseg: Medseg, monkeypatch: pytest.MonkeyPatch) -> None:
+    def upload(run: Path, uri: str | None) -> str:
+        if run.name == "a":
+            raise TrackingError("a is away")
+        return "there"
+
+    monkeypatch.setattr(tracking, "upload", upload)
+    ended = medseg("track-upload", "runs/a", "runs/b")
+    assert (ended.code, ended.out, ended.err) == (2, "runs/b: there\n", "error: a is away\n")
 
 
 def test_upload_of_no_run_is_a_message(medseg: Medseg, tmp_path: Path) -> None:
