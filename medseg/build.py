@@ -115,7 +115,7 @@ def scoring_options(config: PipelineConfig) -> ScoringOptions:
     """What the evaluation scores beside the overlap."""
     from medseg.evaluation import ScoringOptions
 
-    evaluation = config.evaluation.model_dump(exclude={"split"})
+    evaluation = config.evaluation.model_dump(exclude={"split", "report"})
     return ScoringOptions(**{**evaluation, "lesions": tuple(evaluation["lesions"])})
 
 

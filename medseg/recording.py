@@ -5,15 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from medseg import build
 from medseg.config.schema import PipelineConfig, TrackingConfig
+from medseg.reporting import draw_run, write_run_report
 from medseg.reports.progress import Display
 from medseg.run_folder import RunFolder
 from medseg.study.manifest import Splits, digest, write_manifest
-from medseg.tracking import NoTracker, Tracker, open_tracker
-from medseg.types import Study
+from medseg.tracking import NoTracker, Tracker, open_spooled
+from medseg.types import Study, Volume
 
 if TYPE_CHECKING:
     from medseg.evaluation import Evaluation
@@ -22,11 +27,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def open_run(config: PipelineConfig, folder: RunFolder, parent_run_id: str | None) -> Tracker:
-    """Open the MLflow run of a run folder, or go on with the one it remembers; nothing with ``tracking: none``.
+def open_run(config: PipelineConfig, folder: RunFolder, parent: str | None) -> Tracker:
+    """Begin the record of a run folder, or go on with the one that it holds; nothing with ``tracking: none``.
+
+    Args:
+        config: the pipeline.
+        folder: the run's.
+        parent: ``Tracker.key`` of the cross-validation that it belongs to.
 
     Raises:
-        TrackingError: see ``tracking.open_tracker``.
+        TrackingError: see ``tracking.open_spooled``.
     """
     if not isinstance(config.tracking, TrackingConfig):
         return NoTracker()
@@ -34,18 +44,22 @@ def open_run(config: PipelineConfig, folder: RunFolder, parent_run_id: str | Non
         "pipeline": config.name,
         "network": config.network.name,
         "mode": config.data.mode,
-        "fold": config.data.fold,
+        "fold": str(config.data.fold),
     }
-    tracker = open_tracker(
+    searchable = {**facts, "dataset": config.data.manifest.stem}
+    tracker = open_spooled(
+        run_folder=folder.path,
+        runs_dir=config.runs_dir,
         uri=config.tracking.uri,
         experiment=config.tracking.experiment or config.name,
-        run_name=folder.run_id,
-        folder=config.runs_dir,
-        resume_run_id=folder.remembered().get("run_id"),
-        parent_run_id=parent_run_id,
-        tags={**{k: str(v) for k, v in facts.items()}, **config.tracking.tags},
+        run_id=folder.remembered().get("run_id"),
+        parent=parent,
+        tags={**facts, **{f"medseg.{k}": v for k, v in searchable.items()}, **config.tracking.tags},
+        offline=config.tracking.offline,
+        system_metrics=config.tracking.system_metrics,
     )
-    folder.remember(run_id=tracker.run_id)
+    if tracker.run_id:
+        folder.remember(run_id=tracker.run_id)
     return tracker
 
 
@@ -78,8 +92,10 @@ def record_inputs(
             tracker.log_dataset(config.data.manifest, digest(chosen, config.data.root), context, len(chosen))
 
 
-def record_model(folder: RunFolder, state: TrainingState, tracker: Tracker, display: Display) -> None:
-    """How training ended, its curves, and the model."""
+def record_model(
+    config: PipelineConfig, folder: RunFolder, state: TrainingState, tracker: Tracker, display: Display
+) -> None:
+    """How training ended, its curves, and the model, registered where the pipeline asks for it."""
     from medseg.reports.figures import training_curves
 
     facts = {"training_s": state.elapsed_s, "steps": float(state.step)}
@@ -91,6 +107,64 @@ def record_model(folder: RunFolder, state: TrainingState, tracker: Tracker, disp
     training_curves(state.history, folder.path / "curves.png")
     tracker.log_file(folder.path / "curves.png")
     tracker.log_model(folder.model)
+    if isinstance(config.tracking, TrackingConfig) and config.tracking.register_as:
+        tracker.register_model(config.tracking.register_as, config.tracking.alias)
+
+
+class ValidationPictures:
+    """One validation study, the same slices after every validation: an image grid whose slider goes through the epochs.
+
+    Args:
+        config: the pipeline.
+        folder: the run's.
+        tracker: the run's.
+        studies: the validation set; its first study is shown.
+    """
+
+    def __init__(self, config: PipelineConfig, folder: RunFolder, tracker: Tracker, studies: Sequence[Study]) -> None:
+        self._config, self._folder, self._tracker = config, folder, tracker
+        self._study_id = studies[0].study_id if studies else None
+        self._drawn = False
+
+    def draw(self, study_id: str, image: Volume, reference: NDArray[np.uint8], segmentation: NDArray[np.uint8]) -> None:
+        """Draw the study that is shown; others are passed over."""
+        if study_id != self._study_id:
+            return
+        true, found = Volume(reference, image.grid), Volume(segmentation, image.grid)
+        first = self._path("reference")
+        if not first.is_file():  # MLflow's slider starts at step 0, and would show an empty grid there
+            self._draw(f"{study_id}, reference", image, None, true, first)
+            self._tracker.log_image(first, _VALIDATION_KEY, step=0)
+        self._draw(study_id, image, true, found, self._path("validation"))
+        self._drawn = True
+
+    def log(self, epoch: int) -> None:
+        """Record the picture of the validation that ended this epoch, if there was one."""
+        if self._drawn:
+            self._tracker.log_image(self._path("validation"), _VALIDATION_KEY, step=epoch)
+        self._drawn = False
+
+    def _path(self, name: str) -> Path:
+        return self._folder.overlays / f"{name}.png"
+
+    def _draw(self, title: str, image: Volume, reference: Volume | None, segmentation: Volume, path: Path) -> None:
+        from medseg.reports.figures import overlay
+
+        self._folder.overlays.mkdir(exist_ok=True)
+        names, window = self._config.label_map.names, self._config.preprocessing.intensity_range_hu
+        overlay(
+            image,
+            reference,
+            segmentation,
+            names,
+            intensity_range_hu=window,
+            title=title,
+            path=path,
+            by_reference=True,
+        )
+
+
+_VALIDATION_KEY = "overlay/validation"
 
 
 def record_evaluation(
@@ -101,7 +175,7 @@ def record_evaluation(
     evaluation: Evaluation,
     tracker: Tracker,
 ) -> None:
-    """Write evaluation.csv and .json; log them, the aggregates, the per-study table and the overlays.
+    """Write the scores, the pictures and the report page; log them, the aggregates and the per-study table.
 
     Args:
         config: the pipeline.
@@ -111,24 +185,50 @@ def record_evaluation(
         evaluation: their scores.
         tracker: the run's.
     """
-    from medseg.reports.review import aggregates, draw_overlays
+    from medseg.reports.review import aggregates
     from medseg.reports.tables import study_rows
 
-    for file in ("evaluation.csv", "evaluation.json"):
-        write = evaluation.write_csv if file.endswith("csv") else evaluation.write_json
-        write(folder.path / file)
-        tracker.log_file(folder.path / file)
+    for file in evaluation.write(folder.path / "evaluation.csv"):
+        tracker.log_file(file)
     tracker.log_metrics(aggregates(evaluation, name), step=0)
     tracker.log_table(study_rows(evaluation.scores), "studies.json")
-    overlays = draw_overlays(
-        evaluation,
-        studies,
-        segmentation_of=lambda study: folder.segmentation(study.study_id),
-        label_map_of=build.label_map_of(config),
-        segmentation_map=build.segmentation_map(config.label_map.names),
-        intensity_range_hu=config.preprocessing.intensity_range_hu,
-        folder=folder.overlays,
-    )
-    for rank, path in overlays.items():
-        tracker.log_image(path, key=f"overlay/{rank}", step=0)
+    for key, path in draw_run(config, folder, studies, evaluation).items():
+        tracker.log_image(path, key=key, step=0)
         tracker.log_file(path, "overlays")  # among the charts MLflow puts every parameter above a picture
+    if config.evaluation.report:
+        _log_pages(write_run_report(config, folder, studies, evaluation, name), tracker)
+
+
+def record_folds(
+    config: PipelineConfig,
+    folder: RunFolder,
+    studies: Sequence[Study],
+    folds: Sequence[tuple[RunFolder, Evaluation]],
+    tracker: Tracker,
+) -> None:
+    """All folds' studies together, each scored by the model that had not seen it: scores, table and report page."""
+    from medseg.evaluation import Evaluation
+    from medseg.reports.tables import study_rows
+
+    home = {study.study_id: fold for fold, evaluation in folds for study in evaluation.scores}
+    together = Evaluation(
+        tuple(study for _, evaluation in folds for study in evaluation.scores),
+        tuple(failure for _, evaluation in folds for failure in evaluation.failures),
+        build.scoring_options(config),
+    )
+    for file in together.write(folder.path / "evaluation.csv"):
+        tracker.log_file(file)
+    tracker.log_table(study_rows(together.scores), "studies.json")
+    if config.evaluation.report:
+        shown = [study for study in studies if study.study_id in home]
+        pages = write_run_report(
+            config, folder, shown, together, "validation", lambda study_id: home[study_id].segmentation(study_id)
+        )
+        _log_pages(pages, tracker)
+
+
+def _log_pages(pages: Sequence[Path], tracker: Tracker) -> None:
+    main, *others = pages
+    tracker.log_file(main)
+    for page in others:
+        tracker.log_file(page, page.parent.name)

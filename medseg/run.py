@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, cast
 from medseg import build
 from medseg.config.schema import PipelineConfig
 from medseg.errors import ConfigError, ManifestError, MedsegError, reason
-from medseg.recording import open_run, record_evaluation, record_inputs, record_model, recorded
+from medseg.recording import (
+    ValidationPictures,
+    open_run,
+    record_evaluation,
+    record_folds,
+    record_inputs,
+    record_model,
+    recorded,
+)
 from medseg.reports.progress import Display
 from medseg.run_folder import RunFolder, find_run, logged, new_run, require_same_studies
 from medseg.study.manifest import Splits, assign_folds, read_manifest, split
@@ -54,7 +62,7 @@ def run(
     *,
     resume: str | None = None,
     train_only: bool = False,
-    parent_run_id: str | None = None,
+    parent: str | None = None,
     suffix: str = "",
     display: Display | None = None,
 ) -> RunResult:
@@ -64,7 +72,7 @@ def run(
         config: the pipeline.
         resume: a run folder or ``last``: go on with that run, in its folder and its MLflow run.
         train_only: stop after training.
-        parent_run_id: the MLflow run of the cross-validation that this fold belongs to.
+        parent: ``Tracker.key`` of the cross-validation that this fold belongs to.
         suffix: ends the run id.
         display: where progress is shown.
 
@@ -82,7 +90,7 @@ def run(
     with process_group(world, device):
         made = _run_folder(config, resume, suffix, studies) if world.is_main else None
         folder = cast(RunFolder, from_main(world, made))
-        tracker = open_run(config, folder, parent_run_id) if world.is_main else NoTracker()
+        tracker = open_run(config, folder, parent) if world.is_main else NoTracker()
         with logged(folder, main=world.is_main), interrupt_on_sigterm(), recorded(tracker):
             if world.is_main and not resume:
                 record_inputs(config, folder, tracker, studies, splits)
@@ -90,7 +98,7 @@ def run(
             name, chosen = studies_to_score(config, splits)
             evaluation = None
             if world.is_main and not stopped:
-                record_model(folder, state, tracker, display)
+                record_model(config, folder, state, tracker, display)
                 if not train_only and chosen:
                     evaluation = segment_and_score(config, folder, chosen, device, display)
                     record_evaluation(config, folder, name, chosen, evaluation, tracker)
@@ -122,28 +130,43 @@ def cross_validate(config: PipelineConfig, *, display: Display | None = None) ->
             data = config.data.model_copy(update={"fold": fold})
             evaluation = config.evaluation.model_copy(update={"split": "validation"})
             of_fold = config.model_copy(update={"data": data, "evaluation": evaluation})
-            results.append(run(of_fold, parent_run_id=parent.run_id, suffix=f"-fold{fold}", display=display))
+            results.append(run(of_fold, parent=parent.key, suffix=f"-fold{fold}", display=display))
             if results[-1].stopped:
                 parent.finish("KILLED", f"fold {fold} was stopped by {results[-1].stopped}")
                 return results
-        parent.log_metrics(over_folds([r.evaluation for r in results if r.evaluation]), step=0)
+        folds = [(r.folder, r.evaluation) for r in results if r.evaluation]
+        parent.log_metrics(over_folds([evaluation for _, evaluation in folds]), step=0)
+        record_folds(config, folder, studies, folds, parent)
         parent.finish("FINISHED")
     return results
 
 
 def over_folds(evaluations: Sequence[Evaluation]) -> dict[str, float]:
-    """Mean and sd over the folds of each label's mean Dice and IoU: ``cv/dice/liver``, ``cv/dice_sd/liver`` ..."""
-    from medseg.evaluation import summarise
+    """Mean and sd over the folds of every aggregate that a fold records: ``cv/dice/liver``, ``cv/dice_sd/liver`` ...
 
-    values: dict[tuple[str, str], list[float]] = {}
+    Numbers of studies are summed: each is in one fold. A fold's own spreads and medians over its studies are left out.
+    A fold that lacks a label does not count for it; an sd needs two that have it.
+    """
+    from medseg.reports.review import aggregates
+
+    values: dict[str, list[float]] = {}
     for evaluation in evaluations:
-        for summary in summarise(evaluation.scores):
-            values.setdefault(("dice", summary.label), []).append(summary.dice.mean)
-            values.setdefault(("iou", summary.label), []).append(summary.iou.mean)
-    values = {key: [x for x in v if not math.isnan(x)] for key, v in values.items()}  # a fold may lack a label
-    means = {f"cv/{score}/{label}": statistics.fmean(v) for (score, label), v in values.items() if v}
-    spreads = {f"cv/{score}_sd/{label}": statistics.stdev(v) for (score, label), v in values.items() if len(v) > 1}
-    return means | spreads
+        for name, value in aggregates(evaluation, "cv").items():
+            if not name.split("/")[1].endswith(_OF_ONE_FOLD) and not math.isnan(value):
+                values.setdefault(name, []).append(value)
+    totals = {name: sum(values.pop(name)) for name in list(values) if name.split("/")[1].endswith("studies")}
+    means = {name: statistics.fmean(found) for name, found in values.items()}
+    spreads = {_spread_name(name): statistics.stdev(found) for name, found in values.items() if len(found) > 1}
+    return means | spreads | totals
+
+
+_OF_ONE_FOLD = ("_sd", "_median", "_q1", "_q3", "_low", "_high")
+"""How the names of aggregates end that describe the studies of one fold among themselves."""
+
+
+def _spread_name(name: str) -> str:
+    prefix, score, *label = name.split("/")
+    return "/".join((prefix, f"{score}_sd", *label))
 
 
 def load_studies(config: PipelineConfig) -> tuple[list[Study], Splits]:
@@ -197,8 +220,11 @@ def train(
         best = "" if state.best_score is None else f", best Dice {state.best_score:.3f}"
         display.advance(f"{progress(settings, state):.0%}{best}", completed=state.step)
 
+    pictures = ValidationPictures(config, folder, tracker, splits.validation)
+
     def on_epoch(state: TrainingState) -> None:
         row = state.history[-1]
+        pictures.log(int(row["epoch"]))
         tracker.log_metrics({k: v for k, v in row.items() if k not in ("epoch", "score")}, step=int(row["epoch"]))
         logger.info("epoch %d", row["epoch"], extra={"facts": row})
         display.epoch(row, settings.epochs)
@@ -210,7 +236,12 @@ def train(
             build.loss(config, cached).to(device),
             build.dataset(config, cached),
             settings,
-            FitHooks(build.validator(config, splits.validation), on_step, on_epoch, lambda: asked[0] if asked else ""),
+            FitHooks(
+                build.validator(config, splits.validation, pictures.draw),
+                on_step,
+                on_epoch,
+                lambda: asked[0] if asked else "",
+            ),
             checkpoints=folder.checkpoints,
             resume=resume,
             world=world,

@@ -2,9 +2,10 @@
 
 runs/<pipeline>/<run id>/
   config.yaml manifest.csv tracking.json log.jsonl
+  tracking/ (what was recorded, and how far MLflow has it)
   checkpoints/last.ckpt best.ckpt
   model/ segmentations/ overlays/ curves.png
-  evaluation.csv evaluation.json
+  evaluation.csv evaluation.json evaluation_lesions.csv report.html
 """
 
 from __future__ import annotations
@@ -90,6 +91,11 @@ class RunFolder:
     def overlays(self) -> Path:
         """Folder of PNGs."""
         return self.path / "overlays"
+
+    @property
+    def report(self) -> Path:
+        """The page to review the evaluation with."""
+        return self.path / "report.html"
 
     def remember(self, **entries: Any) -> None:
         """Add entries to tracking.json."""

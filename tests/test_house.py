@@ -23,6 +23,7 @@ LEVELS = [
     {"training", "evaluation"},
     {"reports", "tracking", "export"},
     {"build", "run_folder"},
+    {"reporting"},
     {"recording", "tune"},
     {"run"},
     {"cli"},

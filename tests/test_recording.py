@@ -5,17 +5,28 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from medseg.config.schema import PipelineConfig
-from medseg.evaluation import Evaluation, Failure, score_files
-from medseg.recording import open_run, record_evaluation, record_inputs, recorded
+from medseg.evaluation import Evaluation, Failure, read_json, score_files
+from medseg.recording import (
+    ValidationPictures,
+    open_run,
+    record_evaluation,
+    record_folds,
+    record_inputs,
+    record_model,
+    recorded,
+)
 from medseg.run_folder import RunFolder, new_run
 from medseg.study.manifest import read_manifest, split
-from medseg.tracking import NoTracker
+from medseg.tracking import NoTracker, upload
+from medseg.types import Grid, Volume
 
 Config = Callable[..., PipelineConfig]
 
@@ -27,7 +38,7 @@ class Listening(NoTracker):
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
 
     def __getattribute__(self, name: str) -> Any:
-        if name.startswith(("log_", "set_", "finish")):
+        if name.startswith(("log_", "set_", "register_", "finish")):
             return lambda *args, **kwargs: self.calls.append((name, (*args, *kwargs.values())))
         return super().__getattribute__(name)
 
@@ -60,6 +71,52 @@ def test_run_that_was_opened_before_is_gone_on_with(tiny_config: Config, trackin
     tags = mlflow_client.get_run(first.run_id).data.tags
     expected = {"pipeline": "opened", "network": "unet", "mode": "patch", "fold": "0", "ward": "radiology"}
     assert expected.items() <= tags.items()
+    found = mlflow_client.search_runs(
+        [mlflow_client.get_experiment_by_name("opened").experiment_id],
+        "tags.`medseg.network` = 'unet' AND tags.`medseg.mode` = 'patch' AND tags.`medseg.dataset` = 'manifest' "
+        "AND tags.`medseg.fold` = '0' AND tags.`medseg.pipeline` = 'opened'",
+    )
+    assert [run.info.run_id for run in found] == [first.run_id]
+
+
+def test_offline_run_touches_no_store_and_is_uploaded_later(
+    tiny_config: Config, tracking_uri: str, mlflow_client: Any
+) -> None:
+    config = tiny_config("name=offline", f"tracking={{uri: '{tracking_uri}', offline: true, system_metrics: false}}")
+    folder = new_run(config)
+    tracker = open_run(config, folder, None)
+    tracker.log_metrics({"train/loss": 1.0}, 1)
+    tracker.finish("FINISHED")
+    assert (tracker.run_id, folder.remembered()) == (None, {})
+    assert mlflow_client.get_experiment_by_name("offline") is None
+    url = upload(folder.path)
+    experiment = mlflow_client.get_experiment_by_name("offline").experiment_id
+    (run,) = mlflow_client.search_runs([experiment])
+    assert run.data.metrics == {"train/loss": 1.0}
+    assert run.info.run_id in url
+
+
+@pytest.mark.parametrize(
+    ("tracking", "expected"),
+    [
+        ("tracking=none", []),
+        ("tracking={system_metrics: true}", []),
+        ("tracking={register_as: liver, alias: champion}", [("liver", "champion")]),
+        ("tracking={register_as: liver}", [("liver", None)]),
+    ],
+)
+def test_model_is_registered_where_the_pipeline_asks_for_it(
+    tiny_config: Config, listening: Listening, tracking: str, expected: list[tuple[str, str | None]]
+) -> None:
+    from medseg.reports.progress import Display
+    from medseg.training.checkpoint import TrainingState
+
+    config = tiny_config(tracking)
+    folder = new_run(config)
+    state = TrainingState(history=[{"epoch": 1, "train/loss": 1.0}], finished="epochs")
+    record_model(config, folder, state, listening, Display(quiet=True))
+    assert listening.of("log_model") == [(folder.model,)]
+    assert listening.of("register_model") == expected
 
 
 @pytest.mark.parametrize(
@@ -103,11 +160,11 @@ def test_each_role_of_the_data_has_a_digest_of_its_own(tiny_config: Config, list
 
 
 @pytest.fixture
-def scored(phantoms: Path, tiny_config: Config) -> Callable[[], tuple[PipelineConfig, RunFolder, Evaluation]]:
+def scored(phantoms: Path, tiny_config: Config) -> Callable[..., tuple[PipelineConfig, RunFolder, Evaluation]]:
     """Two phantoms scored against themselves, as if segmented without a mistake, and a third that failed."""
 
-    def make() -> tuple[PipelineConfig, RunFolder, Evaluation]:
-        config = tiny_config()
+    def make(*overrides: str) -> tuple[PipelineConfig, RunFolder, Evaluation]:
+        config = tiny_config(*overrides)
         folder = new_run(config)
         folder.segmentations.mkdir()
         scores = []
@@ -127,7 +184,8 @@ def test_evaluation_is_recorded_as_files_numbers_table_and_pictures(scored: Any,
     record_evaluation(config, folder, "validation", studies, evaluation, listening)
     files = [(*folder, path.name) for path, *folder in listening.of("log_file")]
     assert files[:2] == [("evaluation.csv",), ("evaluation.json",)]
-    assert {folder for folder, _ in files[2:]} == {"overlays"}
+    assert {folder for folder, _ in files[2:-1]} == {"overlays"}
+    assert files[-1] == ("report.html",)
     assert (folder.path / "evaluation.csv").read_text().count("\n") == 1 + 2 * 2
     ((metrics, _),) = listening.of("log_metrics")
     assert metrics["validation/dice/liver"] == 1.0
@@ -136,9 +194,83 @@ def test_evaluation_is_recorded_as_files_numbers_table_and_pictures(scored: Any,
     assert name == "studies.json"
     assert {row["study_id"] for row in rows} == {"phantom_000", "phantom_001"}
     images = listening.of("log_image")
-    assert {key for _, key, _ in images} <= {"overlay/best", "overlay/median", "overlay/worst"}
+    kinds = {tuple(key.split("/")) for _, key, _ in images}
+    assert {kind for kind, _ in kinds} == {"overlay", "slices", "errors"}
+    assert {rank for _, rank in kinds} <= {"best", "median", "worst"}
     assert all(path.is_file() for path, _, _ in images)
     assert images
+
+
+def test_the_page_can_be_left_out(scored: Any, listening: Listening) -> None:
+    config, folder, evaluation = scored("evaluation.report=false")
+    studies = read_manifest(config.data.manifest, config.data.root)
+    record_evaluation(config, folder, "validation", studies, evaluation, listening)
+    assert not folder.report.exists()
+
+
+def test_folds_are_reviewed_together(scored: Any, tiny_config: Config, listening: Listening) -> None:
+    config, first, evaluation = scored("evaluation.lesions=[tumour]")
+    second, together = new_run(config), new_run(config, "-cv")
+    second.segmentations.mkdir()
+    (second.segmentation("phantom_001")).write_bytes(first.segmentation("phantom_001").read_bytes())
+    first.segmentation("phantom_001").unlink()  # each study is looked for in the fold that scored it
+    folds = [(first, replace(evaluation, scores=evaluation.scores[:1])), (second, Evaluation(evaluation.scores[1:]))]
+    studies = read_manifest(config.data.manifest, config.data.root)
+    record_folds(config, together, studies, folds, listening)
+    files = [path.name for path, *_ in listening.of("log_file")]
+    assert files == ["evaluation.csv", "evaluation.json", "evaluation_lesions.csv", "report.html"]
+    read = read_json(together.path / "evaluation.json")
+    assert [s.study_id for s in read.scores] == ["phantom_000", "phantom_001"]
+    assert [f.study_id for f in read.failures] == ["phantom_002"]
+    assert "No such file" not in together.report.read_text()
+
+
+class TestValidationPictures:
+    @pytest.fixture
+    def volumes(self) -> tuple[Volume, Any, Any]:
+        grid = Grid((16, 16, 8), np.diag([4.0, 4.0, 5.0, 1.0]))
+        reference = np.zeros(grid.shape, np.uint8)
+        reference[4:10, 4:10, 2:6] = 1
+        return Volume(np.zeros(grid.shape, np.int16), grid), reference, np.zeros(grid.shape, np.uint8)
+
+    def test_one_study_goes_through_the_epochs(
+        self, tiny_config: Config, listening: Listening, volumes: tuple[Volume, Any, Any]
+    ) -> None:
+        config = tiny_config()
+        folder, studies = new_run(config), read_manifest(config.data.manifest, config.data.root)
+        pictures = ValidationPictures(config, folder, listening, studies)
+        pictures.log(1)  # an epoch without validation
+        assert listening.of("log_image") == []
+        for epoch in (2, 4):
+            for study in studies[:2]:
+                pictures.draw(study.study_id, *volumes)
+            pictures.log(epoch)
+        pictures.log(5)
+        logged = listening.of("log_image")
+        assert [(path.name, key, step) for path, key, step in logged] == [
+            ("reference.png", "overlay/validation", 0),
+            ("validation.png", "overlay/validation", 2),
+            ("validation.png", "overlay/validation", 4),
+        ]
+        assert all(path.read_bytes().startswith(b"\x89PNG") for path, _, _ in logged)
+
+    def test_a_resumed_run_does_not_draw_the_reference_again(
+        self, tiny_config: Config, listening: Listening, volumes: tuple[Volume, Any, Any]
+    ) -> None:
+        config = tiny_config()
+        folder, studies = new_run(config), read_manifest(config.data.manifest, config.data.root)
+        for _ in range(2):
+            ValidationPictures(config, folder, listening, studies).draw(studies[0].study_id, *volumes)
+        assert len(listening.of("log_image")) == 1
+
+    def test_without_validation_nothing_is_drawn(
+        self, tiny_config: Config, listening: Listening, volumes: tuple[Volume, Any, Any]
+    ) -> None:
+        config = tiny_config()
+        pictures = ValidationPictures(config, new_run(config), listening, [])
+        pictures.draw("a", *volumes)
+        pictures.log(1)
+        assert listening.calls == []
 
 
 def test_evaluation_of_nothing_is_recorded_too(tiny_config: Config, listening: Listening) -> None:

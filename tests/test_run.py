@@ -128,7 +128,7 @@ class TestWholeRun:
 
     def test_mlflow_has_the_files(self, tracked: _Tracked) -> None:
         expected = {"config.yaml", "manifest.csv", "curves.png", "evaluation.csv", "evaluation.json", "studies.json"}
-        assert expected <= tracked.artifacts()
+        assert expected | {"report.html"} <= tracked.artifacts()
         assert any("overlay" in path for path in tracked.artifacts("images"))
 
     def test_mlflow_names_the_data_of_each_role(self, tracked: _Tracked) -> None:
@@ -313,11 +313,31 @@ class TestCrossValidation:
         assert parent.data.metrics["cv/dice/liver"] == pytest.approx(sum(dice) / 2)
         assert parent.data.metrics["cv/dice_sd/liver"] == pytest.approx(abs(dice[0] - dice[1]) / 2**0.5)
         assert parent.info.status == "FINISHED"
+        (together,) = (tmp_path / "runs" / "crossed").glob("*-cv")
+        assert all(f"phantom_00{n}" in (together / "report.html").read_text() for n in range(4))
 
     def test_torchrun_is_refused(self, tiny_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("WORLD_SIZE", "2")
         with pytest.raises(ConfigError, match="every fold by itself"):
             cross_validate(tiny_config(), display=QUIET)
+
+    def test_every_aggregate_gets_its_mean_and_sd_over_the_folds(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        nan = float("nan")
+        folds = [
+            {"cv/dice/liver": 0.8, "cv/dice_sd/liver": 0.1, "cv/hd95_mm/liver": 4.0, "cv/studies": 3.0, "cv/miou": nan},
+            {"cv/dice/liver": 0.9, "cv/dice_sd/liver": 0.3, "cv/hd95_mm/liver": nan, "cv/studies": 2.0, "cv/miou": nan},
+            {"cv/dice/liver": 1.0, "cv/dice_median/liver": 0.3, "cv/hd95_mm/liver": 8.0, "cv/studies": 2.0},
+        ]
+        monkeypatch.setattr("medseg.reports.review.aggregates", lambda fold, split: folds[fold])
+        assert over_folds([0, 1, 2]) == pytest.approx(  # type: ignore[list-item]
+            {
+                "cv/dice/liver": 0.9,
+                "cv/dice_sd/liver": 0.1,  # sqrt((0.01 + 0 + 0.01) / 2)
+                "cv/hd95_mm/liver": 6.0,
+                "cv/hd95_mm_sd/liver": 8**0.5,  # of two folds: sqrt((4 + 4) / 1)
+                "cv/studies": 7.0,
+            }
+        )
 
     def test_spread_needs_two_folds(self, tracked: _Tracked) -> None:
         assert over_folds([]) == {}

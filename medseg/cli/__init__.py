@@ -3,7 +3,7 @@
 arguments.py    what several commands take
 training.py     run, train, check          segmenting.py   segment, tune-postprocessing
 scoring.py      evaluate                   data.py         phantom, manifest
-listing.py      networks, schema           tracking.py     ui
+listing.py      networks, schema           tracking.py     ui, track-upload
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import typer
 
 from medseg.cli.data import manifest, phantom
 from medseg.cli.listing import networks, schema
-from medseg.cli.scoring import evaluate
+from medseg.cli.scoring import compare, evaluate
 from medseg.cli.segmenting import segment, tune_postprocessing
-from medseg.cli.tracking import ui
+from medseg.cli.tracking import track_upload, ui
 from medseg.cli.training import check, run, train
 from medseg.errors import MedsegError
 from medseg.version import __version__
@@ -37,6 +37,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "segment": segment,
     "evaluate": evaluate,
+    "compare": compare,
     "tune-postprocessing": tune_postprocessing,
     "networks": networks,
     "phantom": phantom,
@@ -44,6 +45,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "check": check,
     "schema": schema,
     "ui": ui,
+    "track-upload": track_upload,
 }
 """Every command, in the order in which --help lists them."""
 

@@ -39,6 +39,21 @@ class Engine(StrEnum):
     RAY = "ray"
 
 
+class Definition(StrEnum):
+    """Choices of ``--definition``."""
+
+    ELEMENTS = "elements"
+    VOXELS = "voxels"
+
+
+class EmptyAs(StrEnum):
+    """Choices of ``--empty-as``."""
+
+    NAN = "nan"
+    ZERO = "zero"
+    ONE = "one"
+
+
 Pipeline = Annotated[Path, typer.Argument(help="A pipeline YAML.", metavar="PIPELINE.yaml")]
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="Overrides such as training.epochs=50.", metavar="[KEY=VALUE]...")

@@ -60,6 +60,7 @@ def segment(
     largest_first: Annotated[
         bool, typer.Option("--largest-first", help="Begin with the largest files: evens out many workers.")
     ] = False,
+    report: Annotated[bool, typer.Option("--report", help="Write OUTPUT/report.html, to look through them.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Segment what is done already, too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line a study and one for all.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
@@ -119,6 +120,13 @@ def segment(
         raise typer.Exit(143 if str(interrupt) == "SIGTERM" else 130) from None
     summary = batch_summary(outcomes, time.monotonic() - started, output / batch.RECORD)
     print(json.dumps(summary) if as_json else "\n".join(summary_lines(summary)))
+    if report:
+        from medseg.reporting import write_batch_report
+
+        failed = {outcome.study_id: outcome.reason for outcome in outcomes if outcome.status == "failed"}
+        pages = write_batch_report(output / "report.html", inputs, failed, output, model_classes(folders[0]))
+        if not as_json:
+            print(f"page: {pages[0]}")
     if summary["failed"]:
         raise typer.Exit(1)
 

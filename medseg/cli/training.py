@@ -98,6 +98,8 @@ def _print_result(result: RunResult, config: PipelineConfig) -> None:
     if result.tracker.url:
         print(f"MLflow:     medseg ui --runs {config.runs_dir}    (or: make ui), then")
         print(f"            {result.tracker.url}")
+    elif config.tracking != "none":
+        print(f"MLflow:     medseg track-upload {result.folder.path}    sends what it has not yet")
     if result.stopped:
         print(f"stopped by {result.stopped}; go on with --resume {result.folder.path}")
 

@@ -55,6 +55,20 @@ class Evaluation:
     options: ScoringOptions | None = None
     without_reference: tuple[str, ...] = ()
 
+    def write(self, path: Path) -> list[Path]:
+        """Write ``path``, a CSV, the JSON beside it, and ``<name>_lesions.csv`` where lesions were scored.
+
+        Returns:
+            The files, in this order.
+        """
+        written = [path, path.with_suffix(".json")]
+        self.write_csv(path)
+        self.write_json(written[1])
+        if self.options is not None and self.options.lesions:
+            written.append(path.with_name(f"{path.stem}_lesions.csv"))
+            self.write_lesions_csv(written[-1])
+        return written
+
     def write_csv(self, path: Path) -> None:
         """Write one row a study and label; NaN and what was not asked for are empty cells. Failures are in the JSON."""
         rows = (

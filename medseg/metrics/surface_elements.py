@@ -114,15 +114,14 @@ def _middle(a: Corner, b: Corner) -> Crossing:
     return i, j, k
 
 
-def _triangles(loop: Floats) -> list[Floats]:
-    """Area vectors of the triangulation of the largest area; of n equal ones all, each a n-th as long."""
-    choices = [
-        np.array([np.cross(loop[b] - loop[a], loop[c] - loop[a]) / 2 for a, b, c in triangles])
-        for triangles in _triangulations(0, len(loop) - 1)
-    ]
-    areas = [np.linalg.norm(vectors, axis=1).sum() for vectors in choices]
-    largest = [vectors for vectors, area in zip(choices, areas, strict=True) if np.isclose(area, max(areas))]
-    return list(np.concatenate(largest) / len(largest))
+def _triangles(loop: Floats) -> Floats:
+    """Area vectors, (N, 3), of the triangulation of the largest area; of n equal ones all, each a n-th as long."""
+    first, second, third = np.moveaxis(loop[np.array(list(_triangulations(0, len(loop) - 1)))], 2, 0)
+    vectors = np.cross(second - first, third - first) / 2
+    areas = np.linalg.norm(vectors, axis=2).sum(axis=1)
+    largest = np.isclose(areas, areas.max())
+    scaled: Floats = vectors[largest].reshape(-1, 3) / np.count_nonzero(largest)
+    return scaled
 
 
 def _triangulations(first: int, last: int) -> Iterator[list[tuple[int, int, int]]]:

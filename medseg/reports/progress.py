@@ -31,8 +31,8 @@ class Display:
         self._task: TaskID | None = None
 
     @contextmanager
-    def stage(self, name: str, total: int) -> Iterator[Display]:
-        """Count to ``total`` with ``advance`` inside the block."""
+    def stage(self, name: str, total: int | None) -> Iterator[Display]:
+        """Count to ``total`` with ``advance`` inside the block; None lets ``advance`` say it later."""
         columns = (
             TextColumn("{task.description:<12}"),
             BarColumn(),
@@ -40,7 +40,7 @@ class Display:
             TextColumn("{task.fields[note]}"),
         )
         if not self.console.is_terminal:
-            self.console.print(f"{name}: {total}", highlight=False)
+            self.console.print(name if total is None else f"{name}: {total}", highlight=False)
         with Progress(
             *columns,
             TimeElapsedColumn(),
@@ -54,15 +54,15 @@ class Display:
             finally:
                 self._progress = self._task = None
 
-    def advance(self, note: str = "", *, completed: int | None = None) -> None:
-        """One more done, or ``completed`` in all."""
+    def advance(self, note: str = "", *, completed: int | None = None, total: int | None = None) -> None:
+        """One more done, or ``completed`` in all, of ``total`` where the stage did not know it."""
         if self._progress is None or self._task is None:
             return
         if completed is None:
             self._progress.advance(self._task)
         else:
             self._progress.update(self._task, completed=completed)
-        self._progress.update(self._task, note=note)
+        self._progress.update(self._task, note=note, total=total)
 
     def say(self, text: str) -> None:
         """One line above the bar."""

@@ -1,17 +1,10 @@
-"""What a reviewer looks at first: aggregates under stable names, pictures of the best, median and worst study."""
+"""What a reviewer sees in MLflow's charts: aggregates under stable names."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from medseg.evaluation import Evaluation, Spread, Summary, overall, summarise
-from medseg.reports.figures import overlay
-from medseg.reports.ranking import pick_best_median_worst
-from medseg.study.inputs import read_input
-from medseg.study.nifti import read_labels
-from medseg.types import LabelMap, Study, StudyInput
 
 _SURFACE = ("nsd", "hd_mm", "hd95_mm", "assd_mm")
 _LESIONS = ("lesion_f1", "lesion_sensitivity", "lesion_precision", "lesion_dice")
@@ -56,47 +49,3 @@ def _spreads(summary: Summary) -> dict[str, Spread]:
         return {name: summary.spreads[name] for name in names}
     spreads = {name: summary.spreads[name] for name in (*names, *_LESIONS)}
     return spreads | {"false_positives_per_study": summary.spreads["false_positive_lesions"]}
-
-
-def draw_overlays(
-    evaluation: Evaluation,
-    studies: Sequence[Study],
-    *,
-    segmentation_of: Callable[[Study], Path],
-    label_map_of: Callable[[Study], LabelMap],
-    segmentation_map: LabelMap,
-    intensity_range_hu: tuple[float, float],
-    folder: Path,
-) -> dict[str, Path]:
-    """Draw the best, median and worst study by mean Dice.
-
-    Args:
-        evaluation: scored studies; without any nothing is drawn.
-        studies: where the scored ones are found.
-        segmentation_of: each study's segmentation file.
-        label_map_of: how each study's label values become classes.
-        segmentation_map: how the segmentations' values become classes.
-        intensity_range_hu: window of the pictures.
-        folder: made if absent.
-
-    Returns:
-        Rank (best, median, worst) -> PNG.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    by_id = {s.study_id: s for s in studies}
-    drawn: dict[str, Path] = {}
-    for rank, study_id in pick_best_median_worst(evaluation.scores).items():
-        study = by_id[study_id]
-        if study.label is None:
-            continue
-        drawn[rank] = folder / f"{rank}_{study_id}.png"
-        overlay(
-            read_input(StudyInput(study_id, study.image)),
-            read_labels(study.label, label_map_of(study), study_id),
-            read_labels(segmentation_of(study), segmentation_map, study_id),
-            segmentation_map.names,
-            intensity_range_hu=intensity_range_hu,
-            title=f"{rank}: {study_id}",
-            path=drawn[rank],
-        )
-    return drawn

@@ -72,9 +72,10 @@ class Scene:
         columns, rows = view.plane
         return float(extents_mm[columns] / extents_mm[rows])
 
-    def slice_index(self, view: View) -> int:
-        """The slice with the most errors, else the most labels, else the middle one."""
-        for mask in (self.errors(), self.labelled()):
+    def slice_index(self, view: View, *, by_reference: bool = False) -> int:
+        """The slice with the most errors, else the most labels, else the middle one; or with the most reference."""
+        first = self.errors() if self.reference is None or not by_reference else foreground(self.reference)
+        for mask in (first, self.labelled()):
             areas = np.count_nonzero(mask, axis=view.plane)
             if areas.any():
                 return int(np.argmax(areas))
@@ -98,7 +99,9 @@ class Scene:
         return float((self.affine @ centre)[view.axis])
 
 
-def make_scene(image: Volume, reference: Volume | None, segmentation: Volume, what: str) -> Scene:
+def make_scene(
+    image: Volume, reference: Volume | None, segmentation: Volume, what: str, *, by_reference: bool = False
+) -> Scene:
     """Bring three volumes of one grid into RAS order and cut them to what is labelled, with a margin.
 
     Args:
@@ -106,6 +109,7 @@ def make_scene(image: Volume, reference: Volume | None, segmentation: Volume, wh
         reference: class indices, maybe with ``IGNORE_INDEX``; None where there is none.
         segmentation: class indices.
         what: names the study in errors.
+        by_reference: cut to what the reference labels, where there is one, whatever the segmentation does.
 
     Raises:
         GeometryError: the volumes do not share a grid.
@@ -121,7 +125,8 @@ def make_scene(image: Volume, reference: Volume | None, segmentation: Volume, wh
         reorient(segmentation.voxels, affine)[0],
         ras,
     )
-    box = _region(whole.labelled(), whole.spacing_mm)
+    labelled = foreground(whole.reference) if by_reference and whole.reference is not None else whole.labelled()
+    box = _region(labelled, whole.spacing_mm)
     start = np.eye(4)
     start[:3, 3] = [part.start for part in box]
     return Scene(

@@ -7,7 +7,9 @@ import logging
 import math
 import posixpath
 import re
+import tempfile
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,9 +17,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from medseg.tracking.links import latest_run_url
 from medseg.tracking.model import log_model
+from medseg.tracking.register import register_model
 from medseg.tracking.tracker import Status
-from medseg.tracking.ui import latest_run_url
 
 # MLflow 3.17's limits (mlflow/utils/validation.py); longer values would be refused with the whole batch.
 _PARAM_LENGTH = 6000
@@ -43,13 +46,19 @@ class MlflowTracker:
         uri: the tracking URI that the client was made with.
         run_id: a run that exists and is RUNNING.
         experiment_id: its experiment.
+        key: see ``Tracker.key``.
+        forgiving: whether what the store does not take becomes a warning; otherwise its error is raised.
     """
 
-    def __init__(self, client: Any, *, uri: str, run_id: str, experiment_id: str) -> None:
-        self._client = client
+    def __init__(
+        self, client: Any, *, uri: str, run_id: str, experiment_id: str, key: str | None = None, forgiving: bool = True
+    ) -> None:
+        self.client = client
         self._uri = uri
         self.run_id = run_id
         self.experiment_id = experiment_id
+        self.key = key
+        self._raises = not forgiving
         self._lost: Counter[str] = Counter()
 
     @property
@@ -64,18 +73,20 @@ class MlflowTracker:
         entries = [Param(_name(key), _cut(_text(value), _PARAM_LENGTH)) for key, value in _flatten(params)]
         for batch in _batches(entries, _PARAMS_A_BATCH):
             with self._forgiving("parameters"):
-                self._client.log_batch(self.run_id, params=batch)
+                self.client.log_batch(self.run_id, params=batch)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Record the finite values of one step."""
+        self.log_points([(key, value, _now_ms(), step) for key, value in finite(metrics).items()])
+
+    def log_points(self, points: Sequence[tuple[str, float, int, int]]) -> None:
+        """Record metrics of several steps: name, value, time (ms), step. MLflow keeps equal points once."""
         from mlflow.entities import Metric
 
-        now_ms = int(time.time() * 1000)
-        finite = {key: float(value) for key, value in metrics.items() if math.isfinite(value)}
-        entries = [Metric(_name(key), value, now_ms, step) for key, value in finite.items()]
+        entries = [Metric(_name(key), value, time_ms, step) for key, value, time_ms, step in points]
         for batch in _batches(entries, _METRICS_A_BATCH):
             with self._forgiving("metrics"):
-                self._client.log_batch(self.run_id, metrics=batch)
+                self.client.log_batch(self.run_id, metrics=batch)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set or replace tags."""
@@ -84,36 +95,46 @@ class MlflowTracker:
         entries = [RunTag(_name(key), _cut(str(value), _TAG_LENGTH)) for key, value in tags.items()]
         for batch in _batches(entries, _PARAMS_A_BATCH):
             with self._forgiving("tags"):
-                self._client.log_batch(self.run_id, tags=batch)
+                self.client.log_batch(self.run_id, tags=batch)
 
     def log_file(self, path: Path, folder: str = "") -> None:
         """Copy a file into the artifacts."""
         with self._forgiving("files"):
-            self._client.log_artifact(self.run_id, str(path), folder or None)
+            self.client.log_artifact(self.run_id, str(path), folder or None)
 
     def log_text(self, text: str, name: str) -> None:
         """Write a text artifact."""
         with self._forgiving("texts"):
-            self._client.log_text(self.run_id, text, name)
+            self.client.log_text(self.run_id, text, name)
 
     def log_table(self, rows: Sequence[Mapping[str, Any]], name: str) -> None:
         """Write a table artifact, replacing one of that name (MLflow's own log_table would append after a resume)."""
-        columns = list(dict.fromkeys(key for row in rows for key in row))
-        table = {"columns": columns, "data": [[_plain(row.get(key)) for key in columns] for row in rows]}
         with self._forgiving("tables"):
-            self._client.log_text(self.run_id, json.dumps(table), name)
-            tags = self._client.get_run(self.run_id).data.tags
+            self.client.log_text(self.run_id, json.dumps(table(rows)), name)
+            tags = self.client.get_run(self.run_id).data.tags
             tables = json.loads(tags.get(_TABLES_TAG, "[]"))
             entry = {"path": name, "type": "table"}
             if entry not in tables:
-                self._client.set_tag(self.run_id, _TABLES_TAG, json.dumps([*tables, entry]))
+                self.client.set_tag(self.run_id, _TABLES_TAG, json.dumps([*tables, entry]))
 
-    def log_image(self, path: Path, key: str, step: int) -> None:
-        """Add a picture to the image grid."""
-        import mlflow
+    def log_image(self, path: Path, key: str, step: int, *, time_ms: int | None = None) -> None:
+        """Add a picture to the image grid; sent again with the same time, it is there once.
 
-        with self._forgiving("images"):
-            self._client.log_image(self.run_id, mlflow.Image(str(path)), key=_image_key(key), step=step)
+        MLflow's own log_image gives every file a random name, so it is its names and its small copy that are made here.
+        """
+        from mlflow.tracking.multimedia import compress_image_size
+        from PIL import Image
+
+        time_ms = time_ms or _now_ms()
+        key = _image_key(key).replace("/", "~")
+        same = uuid.uuid5(uuid.NAMESPACE_OID, f"{self.run_id} {key} {step} {time_ms}")
+        with self._forgiving("images"), tempfile.TemporaryDirectory(prefix="medseg_") as scratch:
+            stem = f"{key}+step+{step}+timestamp+{time_ms}+{same}"
+            with Image.open(path) as picture:
+                picture.save(Path(scratch, f"{stem}.png"))
+                compress_image_size(picture).save(Path(scratch, f"{stem}+compressed.webp"))
+            self.client.log_artifacts(self.run_id, scratch, "images")
+            self.client.set_tag(self.run_id, "mlflow.loggedImages", "True")
 
     def log_dataset(self, manifest: Path, digest: str, context: str, n_studies: int) -> None:
         """Name the data; MLflow keeps 36 characters of the digest for its lists, the source holds all of it."""
@@ -127,21 +148,31 @@ class MlflowTracker:
             profile=json.dumps({"studies": n_studies}),
         )
         with self._forgiving("datasets"):
-            self._client.log_inputs(self.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
+            self.client.log_inputs(self.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
 
-    def log_model(self, model_dir: Path, name: str = "model") -> None:
-        """Record a model folder as an MLflow model."""
+    def log_model(self, model_dir: Path, name: str = "model", *, record: str | None = None) -> None:
+        """Record a model folder as an MLflow model; ``record``: see ``model.log_model``."""
         with self._forgiving("models"):
             log_model(
-                self._client, run_id=self.run_id, experiment_id=self.experiment_id, model_dir=model_dir, name=name
+                self.client,
+                run_id=self.run_id,
+                experiment_id=self.experiment_id,
+                model_dir=model_dir,
+                name=name,
+                record=record,
             )
 
-    def finish(self, status: Status, reason: str = "") -> None:
+    def register_model(self, name: str, alias: str | None = None) -> None:
+        """Register the run's newest model."""
+        with self._forgiving("registered models"):
+            register_model(self.client, self.run_id, name, alias)
+
+    def finish(self, status: Status, reason: str = "", *, time_ms: int | None = None) -> None:
         """End the run, and count what could not be recorded."""
         if reason:
             self.set_tags({FAILURE_TAG: reason[:500]})
         with self._forgiving("status"):
-            self._client.set_terminated(self.run_id, status=status)
+            self.client.set_terminated(self.run_id, status=status, end_time=time_ms)
         if self._lost:
             missing = ", ".join(f"{kind} ({count} calls)" for kind, count in sorted(self._lost.items()))
             _log.warning("MLflow run %s is incomplete, not recorded: %s", self.run_id, missing)
@@ -153,9 +184,26 @@ class MlflowTracker:
         try:
             yield
         except (MlflowException, OSError) as error:
+            if self._raises:
+                raise
             self._lost[kind] += 1
             if self._lost[kind] == 1:
                 _log.warning("MLflow did not take %s of run %s, going on without: %s", kind, self.run_id, error)
+
+
+def finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The metrics that MLflow charts can show, as plain floats."""
+    return {key: float(value) for key, value in metrics.items() if math.isfinite(value)}
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Rows in the form of MLflow's tables: all their columns in order of appearance, and gaps null."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    return {"columns": columns, "data": [[plain(row.get(key)) for key in columns] for row in rows]}
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
 
 
 def _flatten(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -189,7 +237,7 @@ def _cut(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 3] + "..."
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A value that JSON knows: numpy scalars as numbers, NaN as null, anything else as text."""
     item: Callable[[], Any] | None = getattr(value, "item", None)
     value = item() if callable(item) else value

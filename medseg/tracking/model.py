@@ -15,7 +15,13 @@ CODE = Path(__file__).with_name("pyfunc.py")
 _COLUMNS = {"input": "image (path of a NIfTI file), output (path, optional)", "output": "path of the segmentation"}
 
 
-def log_model(client: Any, *, run_id: str, experiment_id: str, model_dir: Path, name: str) -> str:
+RECORD_TAG = "medseg.record"
+"""Tag of a model that holds which record of a spool it was sent from."""
+
+
+def log_model(
+    client: Any, *, run_id: str, experiment_id: str, model_dir: Path, name: str, record: str | None = None
+) -> str:
     """Record a model folder with a run, so that `runs:/<run_id>/<name>` loads.
 
     Args:
@@ -24,6 +30,8 @@ def log_model(client: Any, *, run_id: str, experiment_id: str, model_dir: Path, 
         experiment_id: that run's experiment.
         model_dir: folder with weights.safetensors and model.json.
         name: the model's name in the run.
+        record: what the model is sent from; a model that the same record has made before is found again, and what a
+            broken attempt left of it is deleted.
 
     Returns:
         MLflow's id of the model (`models:/<id>` loads it too).
@@ -35,8 +43,16 @@ def log_model(client: Any, *, run_id: str, experiment_id: str, model_dir: Path, 
 
     if not (model_dir / "model.json").is_file():
         raise FileNotFoundError(f"expected a model folder with model.json, found none at {model_dir}")
+    if record and (whole := _sent_before(client, experiment_id, record)):
+        return whole
     # The fluent mlflow.pyfunc.log_model would write to the process-wide tracking URI and run, not to this client's.
-    model = client.create_logged_model(experiment_id, name, source_run_id=run_id, model_type="segmentation")
+    model = client.create_logged_model(
+        experiment_id,
+        name,
+        source_run_id=run_id,
+        model_type="segmentation",
+        tags={RECORD_TAG: record} if record else None,
+    )
     status = "FAILED"
     try:
         with tempfile.TemporaryDirectory(prefix="medseg_") as scratch:
@@ -48,6 +64,16 @@ def log_model(client: Any, *, run_id: str, experiment_id: str, model_dir: Path, 
     finally:
         client.finalize_logged_model(model.model_id, status)
     return str(model.model_id)
+
+
+def _sent_before(client: Any, experiment_id: str, record: str) -> str | None:
+    whole = None
+    for model in client.search_logged_models([experiment_id], filter_string=f"tags.`{RECORD_TAG}` = '{record}'"):
+        if str(model.status) == "READY":
+            whole = str(model.model_id)
+        else:
+            client.delete_logged_model(model.model_id)
+    return whole
 
 
 def _save(folder: Path, model_dir: Path, *, run_id: str, model: Any) -> None:

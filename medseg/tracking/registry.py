@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from medseg.errors import TrackingError
+from medseg.tracking.links import DATABASE, default_uri
 from medseg.tracking.store import import_mlflow
-from medseg.tracking.ui import DATABASE, default_uri
 
 RUNS = Path("runs")
 """The runs folder whose store is asked where no other is named."""

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from medseg.errors import TrackingError
 from medseg.tracking.database import prepare_database
 from medseg.tracking.environment import environment, git_revision
+from medseg.tracking.links import ARTIFACTS, default_uri
 from medseg.tracking.mlflow_tracker import FAILURE_TAG, MlflowTracker
 from medseg.tracking.tracker import Tracker
-from medseg.tracking.ui import ARTIFACTS, default_uri
 
 _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -26,7 +29,23 @@ _SETTINGS = {
 }
 _SERVERS = ("http://", "https://", "databricks", "uc:")
 
-_log = logging.getLogger(__name__)
+PARENT_ID_TAG = "mlflow.parentRunId"
+"""MLflow's tag that puts a run under another."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """An MLflow store that has answered.
+
+    Attributes:
+        client: an ``mlflow.MlflowClient``.
+        uri: its tracking URI.
+        artifact_location: where new experiments keep artifacts; None where a tracking server decides.
+    """
+
+    client: Any
+    uri: str
+    artifact_location: str | None
 
 
 def open_tracker(
@@ -39,7 +58,7 @@ def open_tracker(
     parent_run_id: str | None = None,
     tags: Mapping[str, str] = {},
 ) -> Tracker:
-    """Start an MLflow run, or go on with one.
+    """Start an MLflow run, or go on with one, and write to it directly (``spooled.open_run`` outlives a dead store).
 
     Several may be open in one process: nothing process-wide is set but MLflow's environment variables, and of those
     only the ones that are not set yet.
@@ -57,28 +76,84 @@ def open_tracker(
         TrackingError: mlflow is not installed, the store does not answer or is not MLflow's, the experiment was
             deleted, or the run to resume is not there.
     """
-    mlflow = import_mlflow()
-    from sqlalchemy.exc import SQLAlchemyError  # installed with mlflow
-
-    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or default_uri(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        prepare_database(uri, (folder.resolve() / ARTIFACTS).as_uri())
-        client = mlflow.MlflowClient(tracking_uri=uri)
-        all_tags = _facts(experiment, parent_run_id) | dict(tags)
+    store = connect(uri, folder)
+    all_tags = run_facts(experiment) | dict(tags)
+    if parent_run_id:
+        all_tags[PARENT_ID_TAG] = parent_run_id
+    with tracking_errors(store.uri):
         if resume_run_id is None:
-            experiment_id = _experiment_id(client, experiment, _artifact_location(uri, folder))
-            # Client-made runs get the user "unknown"; MLflow's own start_run would write the log-in name.
-            run = client.create_run(experiment_id, tags=all_tags, run_name=run_name)
-            return MlflowTracker(client, uri=uri, run_id=run.info.run_id, experiment_id=experiment_id)
-        experiment_id = _reopen(client, resume_run_id, uri)
-        tracker = MlflowTracker(client, uri=uri, run_id=resume_run_id, experiment_id=experiment_id)
+            run_id, experiment_id = create_run(store, experiment, run_name, all_tags)
+            return MlflowTracker(store.client, uri=store.uri, run_id=run_id, experiment_id=experiment_id)
+        experiment_id = reopen_run(store, resume_run_id)
+        tracker = MlflowTracker(store.client, uri=store.uri, run_id=resume_run_id, experiment_id=experiment_id)
         tracker.set_tags(all_tags)
         return tracker
-    except (mlflow.exceptions.MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
+
+
+def choose_uri(uri: str | None, folder: Path) -> str:
+    """The given tracking URI, else MLFLOW_TRACKING_URI, else SQLite in the runs folder."""
+    return uri or os.environ.get("MLFLOW_TRACKING_URI") or default_uri(folder)
+
+
+def connect(uri: str | None, folder: Path) -> Store:
+    """Make a client; a SQLite file is created where it is missing.
+
+    Args:
+        uri: see ``choose_uri``.
+        folder: the runs folder; created if missing.
+
+    Raises:
+        TrackingError: mlflow is not installed, or the store is not MLflow's.
+    """
+    mlflow = import_mlflow()
+    uri = choose_uri(uri, folder)
+    with tracking_errors(uri):
+        folder.mkdir(parents=True, exist_ok=True)
+        prepare_database(uri, (folder.resolve() / ARTIFACTS).as_uri())
+        client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+        return Store(client, uri, _artifact_location(uri, folder))
+
+
+def create_run(
+    store: Store, experiment: str, run_name: str, tags: Mapping[str, str], start_ms: int | None = None
+) -> tuple[str, str]:
+    """Start a run, in an experiment that is made if missing; returns its id and the experiment's.
+
+    Raises:
+        TrackingError: the experiment was deleted.
+    """
+    experiment_id = _experiment_id(store.client, experiment, store.artifact_location)
+    # Client-made runs get the user "unknown"; MLflow's own start_run would write the log-in name.
+    run = store.client.create_run(experiment_id, tags=dict(tags), run_name=run_name, start_time=start_ms)
+    return str(run.info.run_id), experiment_id
+
+
+def find_runs(store: Store, experiment: str, tag: str, value: str) -> list[Any]:
+    """The experiment's runs with a tag, deleted ones left out; empty where there is no such experiment."""
+    found = store.client.get_experiment_by_name(experiment)
+    if found is None:
+        return []
+    return list(store.client.search_runs([found.experiment_id], f"tags.`{tag}` = '{value}'"))
+
+
+@contextmanager
+def tracking_errors(uri: str) -> Iterator[None]:
+    """Turn what MLflow and its libraries raise into a TrackingError."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError  # installed with mlflow
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
         raise TrackingError(
-            f"MLflow cannot record at {uri}: {error}. Check tracking.uri, or switch it off with `tracking: none`."
+            f"MLflow cannot record at {without_password(uri)}: {error}. Check tracking.uri, or switch it off with "
+            "`tracking: none`."
         ) from error
+
+
+def without_password(uri: str) -> str:
+    """A URI that may be shown and written down."""
+    return re.sub(r"://[^/@]*@", "://", uri)
 
 
 def import_mlflow() -> Any:
@@ -99,6 +174,8 @@ def import_mlflow() -> Any:
     # Creating and upgrading the tables is told line by line at INFO.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    # A server that is away would be told at every attempt; we say it once.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     return mlflow
 
 
@@ -127,11 +204,16 @@ def _experiment_id(client: Any, name: str, artifact_location: str | None) -> str
     return str(found.experiment_id)
 
 
-def _reopen(client: Any, run_id: str, uri: str) -> str:
+def get_run(store: Store, run_id: str) -> Any:
+    """A run that was made before.
+
+    Raises:
+        TrackingError: it is not there, or was deleted.
+    """
     from mlflow.exceptions import MlflowException
 
     try:
-        run = client.get_run(run_id)
+        run = store.client.get_run(run_id)
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
@@ -139,16 +221,27 @@ def _reopen(client: Any, run_id: str, uri: str) -> str:
     if run is None or run.info.lifecycle_stage == "deleted":
         state = "is not there" if run is None else "was deleted"
         raise TrackingError(
-            f"the MLflow run {run_id} to go on with {state} at {uri}: set tracking.uri to where it was recorded, "
-            "restore it, go on with `tracking: none`, or start a new run."
+            f"the MLflow run {run_id} to go on with {state} at {without_password(store.uri)}: set tracking.uri to "
+            "where it was recorded, restore it, go on with `tracking: none`, or start a new run."
         )
-    client.update_run(run_id, status="RUNNING")
+    return run
+
+
+def reopen_run(store: Store, run_id: str) -> str:
+    """Go on with a run: its status becomes RUNNING and its failure tag goes; returns its experiment's id.
+
+    Raises:
+        TrackingError: see ``get_run``.
+    """
+    run = get_run(store, run_id)
+    store.client.update_run(run_id, status="RUNNING")
     if FAILURE_TAG in run.data.tags:
-        client.delete_tag(run_id, FAILURE_TAG)
+        store.client.delete_tag(run_id, FAILURE_TAG)
     return str(run.info.experiment_id)
 
 
-def _facts(experiment: str, parent_run_id: str | None) -> dict[str, str]:
+def run_facts(experiment: str) -> dict[str, str]:
+    """Tags that say on what machine and with which code a run is made."""
     facts = environment()
     # MLflow's own keys fill its columns; left alone they would show the script's path and the log-in name.
     tags = {"mlflow.user": "medseg", "mlflow.source.name": experiment, "mlflow.source.type": "LOCAL"}
@@ -157,6 +250,4 @@ def _facts(experiment: str, parent_run_id: str | None) -> dict[str, str]:
     revision = git_revision(Path(__file__).parent)
     if revision:
         tags |= {"git.revision": revision, "mlflow.source.git.commit": revision.removesuffix("-dirty")}
-    if parent_run_id:
-        tags["mlflow.parentRunId"] = parent_run_id
     return tags

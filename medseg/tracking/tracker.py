@@ -22,6 +22,10 @@ class Tracker(Protocol):
         """The run's id in the store (what a resume needs); None when nothing is recorded."""
 
     @property
+    def key(self) -> str | None:
+        """The run's own name for itself, there before any store has answered: children give it as their parent."""
+
+    @property
     def url(self) -> str | None:
         """Address of the run in the UI (``serve_ui`` on its default port, or the tracking server), or None."""
 
@@ -71,6 +75,9 @@ class Tracker(Protocol):
     def log_model(self, model_dir: Path, name: str = "model") -> None:
         """Record a model folder as an MLflow model whose pyfunc segments NIfTI files (see ``pyfunc.py``)."""
 
+    def register_model(self, name: str, alias: str | None = None) -> None:
+        """Make the run's newest recorded model a version of a registered model, and point the alias at it."""
+
     def finish(self, status: Status, reason: str = "") -> None:
         """End the run; the first 500 characters of ``reason`` become the tag `medseg.failure`."""
 
@@ -79,6 +86,7 @@ class NoTracker:
     """A Tracker that records nothing: `tracking: none`, and all processes but the first of a distributed run."""
 
     run_id: str | None = None
+    key: str | None = None
     url: str | None = None
 
     def log_params(self, params: Mapping[str, Any]) -> None:
@@ -106,6 +114,9 @@ class NoTracker:
         """Do nothing."""
 
     def log_model(self, model_dir: Path, name: str = "model") -> None:
+        """Do nothing."""
+
+    def register_model(self, name: str, alias: str | None = None) -> None:
         """Do nothing."""
 
     def finish(self, status: Status, reason: str = "") -> None:

@@ -1,4 +1,4 @@
-"""The MLflow UI on a runs folder, and links into it."""
+"""The MLflow UI on a runs folder, and its newest run."""
 
 from __future__ import annotations
 
@@ -8,46 +8,19 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 from medseg.errors import TrackingError
+from medseg.tracking.links import ARTIFACTS, DATABASE, default_uri, experiments_url, latest_run_url
+from medseg.tracking.store import connect, tracking_errors
 
-DATABASE = "mlflow.db"
-"""File in the runs folder that holds runs, parameters and metrics."""
-
-ARTIFACTS = "mlartifacts"
-"""Folder in the runs folder that holds artifacts and models."""
+_SHOWN_LINES = 20
 
 _log = logging.getLogger(__name__)
-
-
-def default_uri(runs_dir: Path) -> str:
-    """Tracking URI of a runs folder: SQLite at an absolute path, so that it holds from every working directory."""
-    return f"sqlite:///{runs_dir.resolve() / DATABASE}"
-
-
-def latest_run_url(
-    uri: str,
-    run_id: str,
-    experiment_id: str,
-    port: int = 5000,
-    *,
-    tab: Literal["", "model-metrics", "artifacts"] = "",
-) -> str:
-    """Address of a run's page in the MLflow UI.
-
-    Args:
-        uri: tracking URI; an http(s) one is the UI itself, any other is shown by ``serve_ui`` on this machine.
-        run_id: MLflow's id of the run.
-        experiment_id: MLflow's id of its experiment.
-        port: of ``serve_ui``.
-        tab: "" is the overview, `model-metrics` the charts, `artifacts` the files.
-    """
-    base = uri.rstrip("/") if uri.startswith(("http://", "https://")) else f"http://127.0.0.1:{port}"
-    page = f"{base}/#/experiments/{experiment_id}/runs/{run_id}"
-    # Without the workflow type, MLflow 3 opens in its view of language-model applications.
-    return f"{page}{'/' if tab else ''}{tab}?workflowType=machine_learning"
 
 
 def ui_command(runs_dir: Path, host: str = "127.0.0.1", port: int = 5000) -> tuple[list[str], dict[str, str]]:
@@ -68,13 +41,38 @@ def ui_command(runs_dir: Path, host: str = "127.0.0.1", port: int = 5000) -> tup
     return command, {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
-def serve_ui(runs_dir: Path, host: str = "127.0.0.1", port: int = 5000) -> int:
-    """Serve the UI in the foreground until it is interrupted.
+def newest_run_url(runs_dir: Path, port: int = 5000) -> str | None:
+    """Address of the run that was started last, over all experiments; None where there is none.
+
+    Args:
+        runs_dir: folder of all run folders.
+        port: of ``serve_ui``.
+
+    Raises:
+        TrackingError: mlflow is not installed, or the database cannot be read.
+    """
+    if not (runs_dir / DATABASE).is_file():
+        return None
+    store = connect(default_uri(runs_dir), runs_dir)
+    with tracking_errors(store.uri):
+        experiments = [experiment.experiment_id for experiment in store.client.search_experiments()]
+        newest = store.client.search_runs(experiments, order_by=["attributes.start_time DESC"], max_results=1)
+    return latest_run_url(store.uri, newest[0].info.run_id, newest[0].info.experiment_id, port) if newest else None
+
+
+def serve_ui(
+    runs_dir: Path,
+    host: str = "127.0.0.1",
+    port: int = 5000,
+    on_ready: Callable[[str, str | None], None] = lambda experiments, newest: None,
+) -> int:
+    """Serve the UI until it is interrupted; what the server says is shown only if it fails.
 
     Args:
         runs_dir: folder of all run folders.
         host: address to listen on.
         port: TCP port.
+        on_ready: called once the server answers, with the addresses of the experiments and of the newest run.
 
     Returns:
         Exit status of the server; 0 when it was interrupted from the keyboard.
@@ -95,8 +93,32 @@ def serve_ui(runs_dir: Path, host: str = "127.0.0.1", port: int = 5000) -> int:
         except OSError as error:
             raise TrackingError(f"cannot listen on {host}:{port} ({error.strerror}); choose another port") from error
     command, extra = ui_command(runs_dir, host, port)
-    _log.info("MLflow UI: http://%s:%d/#/experiments?workflowType=machine_learning (Ctrl-C ends it)", host, port)
-    try:
-        return subprocess.run(command, env={**os.environ, **extra}, check=False).returncode
-    except KeyboardInterrupt:
-        return 0
+    with tempfile.TemporaryFile() as said:
+        server = subprocess.Popen(command, env={**os.environ, **extra}, stdout=said, stderr=subprocess.STDOUT)
+        try:
+            newest = newest_run_url(runs_dir, port)  # while the server starts
+            if _wait_until_up(server, f"http://{host}:{port}/health"):
+                on_ready(experiments_url(host, port), newest)
+            status = server.wait()
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            server.terminate()
+            server.wait()
+        if status:
+            said.seek(0)
+            last = said.read().decode(errors="replace").splitlines()[-_SHOWN_LINES:]
+            _log.error("the MLflow server ended with status %d:\n%s", status, "\n".join(last))
+        return status
+
+
+def _wait_until_up(server: subprocess.Popen[bytes], address: str) -> bool:
+    """Whether the server has answered before it ended."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    while server.poll() is None:
+        try:
+            with direct.open(address, timeout=1.0):
+                return True
+        except OSError:
+            time.sleep(0.2)
+    return False

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import get_args
 
-from medseg.cli.arguments import Backend, Device, Engine, Uncertainty
+from medseg import evaluation, metrics
+from medseg.cli.arguments import Backend, Definition, Device, EmptyAs, Engine, Uncertainty
 from medseg.config.schema import TrainingConfig
 from medseg.inference.backends import BACKENDS
 from medseg.inference.segmenter import Wanted
@@ -17,6 +18,11 @@ def test_devices_are_those_of_a_pipeline() -> None:
 
 def test_backends_are_those_of_inference() -> None:
     assert [b.value for b in Backend] == list(BACKENDS)
+
+
+def test_surfaces_and_empty_cases_are_those_of_an_evaluation() -> None:
+    assert [d.value for d in Definition] == list(get_args(metrics.surface.Definition))
+    assert [e.value for e in EmptyAs] == list(get_args(evaluation.EmptyAs))
 
 
 def test_uncertainties_are_those_that_a_segmenter_can_be_asked_for() -> None:

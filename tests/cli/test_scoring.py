@@ -46,7 +46,51 @@ class TestEvaluate:
         assert "1 failed, not scored (reasons above): b" in ended.err
         assert re.search(r"tumour +Dice .*0\.000", ended.out)
 
+    def test_lesions_surfaces_markdown_page_and_json(self, medseg: Medseg, folders: tuple[Path, Path]) -> None:
+        there = folders[0].parent
+        extra = ["--lesions", "liver", "--tolerance-mm", "liver=7", "--markdown", there / "t.md", "--json"]
+        page = ["--report", there / "page.html", "--images", folders[0]]
+        ended = self._evaluate(medseg, folders, "liver=1,tumour=2", *map(str, [*extra, *page]))
+        assert (ended.code, ended.err) == (0, "")
+        facts = json.loads(ended.out)
+        assert facts["dice"] == {"liver": pytest.approx(16 / 40), "tumour": 0.0}  # 8 of 16 hit, 24 marked
+        names = ["eval.csv", "eval.json", "eval_lesions.csv", "t.md", "page.html"]
+        assert [Path(path).name for path in facts["files"]] == names
+        assert all(Path(path).is_file() for path in facts["files"])
+        assert json.loads((there / "eval.json").read_text())["options"]["tolerance_mm"] == {"liver": 7.0}
+
+    def test_images_without_a_page_are_a_message(self, medseg: Medseg, folders: tuple[Path, Path]) -> None:
+        ended = self._evaluate(medseg, folders, "liver=1,tumour=2", "--images", str(folders[0]))
+        assert (ended.code, "--report" in ended.err) == (2, True)
+
     def test_labels_of_the_wrong_form_are_explained(self, medseg: Medseg, folders: tuple[Path, Path]) -> None:
         ended = self._evaluate(medseg, folders, "liver")
         assert ended.code == 2
         assert "expected name=value pairs such as liver=1,tumour=2+3" in ended.err
+
+
+class TestCompare:
+    @pytest.fixture
+    def tables(self, tmp_path: Path) -> list[Path]:
+        """Two methods on eight studies; the second one is better on each, by 0.01 to 0.08."""
+        paths = []
+        for name, gain in (("first", 0.0), ("second", 0.01)):
+            rows = [f"s{n},liver,{0.7 + 0.02 * n + gain * (n + 1)}" for n in range(8)]
+            paths.append(tmp_path / f"{name}.csv")
+            paths[-1].write_text("\n".join(["study_id,label,dice", *rows]) + "\n")
+        return paths
+
+    def test_the_difference_is_printed_and_written(self, medseg: Medseg, tables: list[Path], tmp_path: Path) -> None:
+        ended = medseg("compare", *tables, "--output", tmp_path / "out")
+        assert (ended.code, ended.err) == (0, "")
+        assert re.search(r"0\.045", ended.out)  # mean of 0.01 to 0.08
+        assert "0.008" in ended.out  # 2 / 2 ** 8: all eight differ the same way
+        document = json.loads((tmp_path / "out" / "comparison.json").read_text())
+        assert "first" in json.dumps(document)
+        assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".md", ".csv", ".json", ".png"}
+
+    def test_one_method_or_an_unknown_score_is_a_message(self, medseg: Medseg, tables: list[Path]) -> None:
+        assert medseg("compare", tables[0]).code == 2
+        ended = medseg("compare", *tables, "--metric", "dicee")
+        assert ended.code == 2
+        assert "dice" in ended.err

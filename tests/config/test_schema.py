@@ -50,3 +50,17 @@ def test_sections_that_contradict_each_other_are_refused():
 def test_every_key_has_a_section_that_says_what_it_is():
     schema = PipelineConfig.model_json_schema()
     assert all(definition.get("description") for definition in schema["$defs"].values())
+
+
+@pytest.mark.parametrize(
+    ("tracking", "message"),
+    [
+        ({"alias": "champion"}, "alias without register_as"),
+        ({"register_as": "liver", "alias": "latest"}, "MLflow keeps the alias 'latest' for itself"),
+        ({"register_as": "liver", "alias": "v2"}, "MLflow keeps the alias 'v2' for itself"),
+        ({"register_as": "liver/tumour"}, "expected a name without"),
+    ],
+)
+def test_names_that_mlflow_would_refuse_after_the_training_are_refused_before_it(tracking, message):
+    with pytest.raises(ValidationError, match=message):
+        pipeline(tracking=tracking)

@@ -250,6 +250,15 @@ def test_empty_masks(definition):
         assert scores.nsd == 0.0
 
 
+def test_monai_gives_infinity_where_a_distance_to_nothing_is_undefined_here():
+    empty, some = torch.zeros(1, 2, 6, 6, 6), torch.zeros(1, 2, 6, 6, 6)
+    some[:, 1, 2:4, 2:4, 2:4] = 1
+    assert compute_hausdorff_distance(some, empty).item() == np.inf
+    assert np.isnan(compute_hausdorff_distance(some, empty, percentile=95).item())
+    assert compute_average_surface_distance(some, empty, symmetric=True).item() == np.inf
+    assert compute_surface_dice(some, empty, [1.0]).item() == 0.0
+
+
 def test_a_tolerance_is_met_although_headers_round():
     """Five voxels of 0.8 mm are 4 mm, but not with the 0.8 that float32 knows."""
     a, b = mask_of((1, 3, 3)), mask_of((6, 3, 3))

@@ -32,6 +32,18 @@ def test_terminal_gets_a_bar_with_counts_and_the_last_note() -> None:
     assert "40%, best Dice 0.500" in last
 
 
+def test_how_many_there_are_may_be_said_later() -> None:
+    out = io.StringIO()
+    with Display(Console(file=out, width=100, force_terminal=True, color_system=None)).stage("evaluating", None) as bar:
+        bar.advance("a", completed=3, total=7)
+        bar.advance("b")
+    assert "4/7" in [line for line in out.getvalue().splitlines() if "evaluating" in line][-1]
+    display, plain = _file_display()
+    with display.stage("evaluating", None):
+        display.advance("a", completed=1, total=7)
+    assert plain.getvalue() == "evaluating\n"
+
+
 def test_advance_outside_a_stage_does_nothing() -> None:
     display, out = _file_display()
     display.advance("nobody counts")

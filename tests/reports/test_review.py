@@ -1,16 +1,13 @@
-"""Aggregates under stable names, and which pictures are drawn."""
+"""Aggregates under stable names."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from medseg.evaluation import Evaluation, Failure, ScoringOptions, StudyScores, score_arrays
-from medseg.reports import review
-from medseg.reports.review import aggregates, draw_overlays
-from medseg.study.nifti import write_image, write_labels
-from medseg.types import Grid, LabelMap, Study, Volume
+from medseg.reports.review import aggregates
+from medseg.types import Grid, LabelMap
 
 GRID = Grid((8, 8, 4), np.diag([2.0, 2.0, 5.0, 1.0]))
 LABELS = LabelMap({"liver": (1,), "tumour": (2,)})
@@ -92,53 +89,3 @@ def test_aggregates_of_surfaces_and_lesions_are_means_over_the_studies() -> None
 def test_nothing_scored_gives_counts_only() -> None:
     metrics = aggregates(Evaluation((), (Failure("d", "truncated"),)), "test")
     assert (metrics["test/studies"], metrics["test/failed_studies"]) == (0.0, 1.0)
-
-
-@pytest.fixture
-def studies(tmp_path: Path) -> list[Study]:
-    found = []
-    for study_id, voxels in (("a", 16), ("b", 8), ("c", 4)):
-        image, label = tmp_path / f"{study_id}.nii.gz", tmp_path / f"{study_id}_label.nii.gz"
-        plain = Volume(np.zeros(GRID.shape, np.int16), GRID)
-        write_image(image, plain.voxels, plain)
-        write_labels(label, _reference(), plain)
-        write_labels(tmp_path / "segmentations" / f"{study_id}.nii.gz", _segmentation(voxels), plain)
-        found.append(Study(study_id, study_id, "test", image, label))
-    return found
-
-
-def _draw(evaluation: Evaluation, studies: list[Study], tmp_path: Path) -> dict[str, Path]:
-    return draw_overlays(
-        evaluation,
-        studies,
-        segmentation_of=lambda study: tmp_path / "segmentations" / f"{study.study_id}.nii.gz",
-        label_map_of=lambda study: LABELS,
-        segmentation_map=LABELS,
-        intensity_range_hu=(-100.0, 240.0),
-        folder=tmp_path / "overlays",
-    )
-
-
-def test_best_median_and_worst_study_are_drawn(studies: list[Study], tmp_path: Path) -> None:
-    drawn = _draw(_evaluation(), studies, tmp_path)
-    names = {rank: path.name for rank, path in drawn.items()}
-    assert names == {"best": "best_a.png", "median": "median_b.png", "worst": "worst_c.png"}
-    assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn.values())
-
-
-def test_picture_gets_the_studys_own_arrays_and_scores(
-    studies: list[Study], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls = []
-    monkeypatch.setattr(review, "overlay", lambda *args, **kwargs: calls.append((args, kwargs)))
-    _draw(Evaluation((_scores("b", 8),)), studies, tmp_path)
-    (image, reference, segmentation, names), kwargs = calls[0]
-    assert image.voxels.shape == GRID.shape
-    assert (reference.voxels == _reference()).all()
-    assert (segmentation.voxels == _segmentation(8)).all()
-    assert names == LABELS.names
-    assert kwargs["title"] == "best: b"
-
-
-def test_without_scores_nothing_is_drawn(studies: list[Study], tmp_path: Path) -> None:
-    assert _draw(Evaluation(()), studies, tmp_path) == {}

@@ -134,7 +134,7 @@ def test_store_that_dies_costs_a_warning_a_kind_and_never_raises(run, monkeypatc
     def dead(*args, **kwargs):
         raise MlflowException("connection refused")
 
-    monkeypatch.setattr(type(run._client), "log_batch", dead)
+    monkeypatch.setattr(type(run.client), "log_batch", dead)
     with caplog.at_level(logging.WARNING, logger="medseg"):
         for step in range(3):
             run.log_metrics({"train/loss": 1.0}, step=step)

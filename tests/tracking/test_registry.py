@@ -7,8 +7,8 @@ import pytest
 
 from medseg.errors import TrackingError
 from medseg.tracking import registry
+from medseg.tracking.links import default_uri
 from medseg.tracking.registry import download_model, is_model_uri
-from medseg.tracking.ui import default_uri
 
 
 @pytest.fixture

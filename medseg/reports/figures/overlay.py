@@ -20,6 +20,7 @@ def overlay(
     intensity_range_hu: tuple[float, float],
     title: str,
     path: Path,
+    by_reference: bool = False,
 ) -> None:
     """Draw an axial, a coronal and a sagittal slice with contours and errors as one PNG.
 
@@ -35,17 +36,19 @@ def overlay(
         intensity_range_hu: the HU shown black and white.
         title: above the picture.
         path: the PNG; written whole or not at all.
+        by_reference: show the slices with the most reference, so that pictures of one study can be compared.
 
     Raises:
         GeometryError: the volumes do not share a grid.
         ValueError: a label is no class.
     """
-    scene = make_scene(image, reference, segmentation, title)
+    scene = make_scene(image, reference, segmentation, title, by_reference=by_reference)
     styles = [] if reference is None else style_handles(len(class_names))
     handles = class_handles(class_names, reference, segmentation)
     figure, (axes,) = panels([scene.ratio(view) for view in VIEWS], handles, styles)
     for ax, view in zip(axes, VIEWS, strict=True):
-        draw_slice(ax, scene, view, scene.slice_index(view), intensity_range_hu, len(class_names))
+        index = scene.slice_index(view, by_reference=by_reference)
+        draw_slice(ax, scene, view, index, intensity_range_hu, len(class_names))
     low, high = intensity_range_hu
     write_heading(figure, title, f"{low:g} to {high:g} HU")
     save(figure, path)

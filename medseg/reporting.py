@@ -1,0 +1,188 @@
+"""From the files of a run, or of two folders, to pictures and the report page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medseg import build
+from medseg.config.schema import PipelineConfig
+from medseg.run_folder import RunFolder
+from medseg.study.inputs import read_input
+from medseg.study.nifti import read_labels
+from medseg.types import LabelMap, Study, StudyInput, Volume
+
+if TYPE_CHECKING:
+    from medseg.evaluation import Evaluation
+
+Load = Callable[[str], tuple[Volume, Volume | None, Volume]]
+"""study_id -> image, reference (None where there is none) and segmentation, on one grid."""
+
+CT_RANGE_HU = (-160.0, 240.0)
+"""The window of pictures where no pipeline says another: soft tissue."""
+
+
+def loader(config: PipelineConfig, studies: Sequence[Study], segmentation_of: Callable[[str], Path]) -> Load:
+    """How the studies of a run are read.
+
+    Args:
+        config: the pipeline.
+        studies: those that may be asked for.
+        segmentation_of: study_id -> its segmentation.
+    """
+    by_id = {study.study_id: study for study in studies}
+    label_map_of, own_map = build.label_map_of(config), build.segmentation_map(config.label_map.names)
+
+    def load(study_id: str) -> tuple[Volume, Volume | None, Volume]:
+        study = by_id[study_id]
+        image = read_input(StudyInput(study_id, study.image))
+        reference = read_labels(study.label, label_map_of(study), study_id) if study.label else None
+        return image, reference, read_labels(segmentation_of(study_id), own_map, study_id)
+
+    return load
+
+
+def draw_run(
+    config: PipelineConfig, folder: RunFolder, studies: Sequence[Study], evaluation: Evaluation
+) -> dict[str, Path]:
+    """Draw the best, the median and the worst study of a run; see ``reports.pictures``."""
+    from medseg.reports.pictures import draw_pictures
+
+    return draw_pictures(
+        evaluation,
+        loader(config, studies, folder.segmentation),
+        config.label_map.names,
+        intensity_range_hu=config.preprocessing.intensity_range_hu,
+        folder=folder.overlays,
+    )
+
+
+def write_run_report(
+    config: PipelineConfig,
+    folder: RunFolder,
+    studies: Sequence[Study],
+    evaluation: Evaluation,
+    split: str,
+    segmentation_of: Callable[[str], Path] | None = None,
+) -> list[Path]:
+    """Write a run's report page.
+
+    Args:
+        config: the pipeline.
+        folder: the run's.
+        studies: those of the split.
+        evaluation: their scores.
+        split: said at the top.
+        segmentation_of: study_id -> its segmentation; the run's own by default.
+
+    Returns:
+        The page, and the studies' own pages where there are too many for one.
+    """
+    from medseg.reports.page import ReportStudy, write_report
+
+    load = loader(config, studies, segmentation_of or folder.segmentation)
+    facts = {
+        "network": config.network.name,
+        "mode": config.data.mode,
+        "split": split,
+        "fold": str(config.data.fold),
+        "studies": str(len(evaluation.scores)),
+        "run": folder.run_id,
+    }
+    return write_report(
+        folder.report,
+        evaluation,
+        [ReportStudy(study.study_id, partial(load, study.study_id)) for study in studies],
+        title=f"{config.name}: {split} studies",
+        facts=facts,
+        class_names=config.label_map.names,
+        intensity_range_hu=config.preprocessing.intensity_range_hu,
+    )
+
+
+def write_folders_report(
+    path: Path,
+    evaluation: Evaluation,
+    reference: Path,
+    segmentation: Path,
+    labels: LabelMap,
+    segmentation_labels: LabelMap | None = None,
+    images: Path | None = None,
+    *,
+    root: Path | None = None,
+    segmentation_root: Path | None = None,
+) -> list[Path]:
+    """Write the report page of two folders that were scored.
+
+    Args:
+        path: the HTML file.
+        evaluation: what ``evaluate_folders`` gave for them.
+        reference: folder of label files, or a manifest.
+        segmentation: the same.
+        labels: how the reference's values become classes.
+        segmentation_labels: how the segmentation's do; None if the values are the same.
+        images: folder of the CTs, named as the references are; None gives a page without pictures.
+        root: folder that a reference manifest's paths are relative to.
+        segmentation_root: the same for the segmentations.
+
+    Raises:
+        ManifestError: no image has the name of a reference.
+    """
+    from medseg.evaluation import pair_folders
+    from medseg.evaluation.files import read_label_file
+    from medseg.reports.page import ReportStudy, write_report
+
+    pairs = pair_folders(reference, segmentation, root=root, segmentation_root=segmentation_root).pairs
+    image_of = {}
+    if images is not None:
+        image_of = {file: image for _, file, image in pair_folders(reference, images, root=root).pairs}
+
+    def load(study_id: str, label: Path, found: Path) -> tuple[Volume, Volume | None, Volume]:
+        image = read_input(StudyInput(study_id, image_of[label]))
+        found_map = segmentation_labels or labels
+        return image, read_label_file(label, labels, study_id), read_label_file(found, found_map, study_id)
+
+    return write_report(
+        path,
+        evaluation,
+        [ReportStudy(one, partial(load, one, label, found)) for one, label, found in pairs if label in image_of],
+        title=f"{segmentation.name} against {reference.name}",
+        facts={"studies": str(len(evaluation.scores))},
+        class_names=labels.names,
+        intensity_range_hu=CT_RANGE_HU,
+    )
+
+
+def write_batch_report(
+    path: Path, inputs: Sequence[StudyInput], failures: Mapping[str, str], output: Path, class_names: Sequence[str]
+) -> list[Path]:
+    """Write a page to look through what ``medseg segment`` made: every study in three planes, and what failed.
+
+    Args:
+        path: the HTML file.
+        inputs: the studies of the batch.
+        failures: study_id -> reason; these have no pictures.
+        output: folder of their segmentations, whose values are the class indices.
+        class_names: foreground names, class 1 first.
+    """
+    from medseg.evaluation import Evaluation, Failure
+    from medseg.reports.page import ReportStudy, write_report
+
+    own_map = build.segmentation_map(class_names)
+
+    def load(study: StudyInput) -> tuple[Volume, Volume | None, Volume]:
+        found = read_labels(output / f"{study.study_id}.nii.gz", own_map, study.study_id)
+        return read_input(study), None, found
+
+    shown = [ReportStudy(one.study_id, partial(load, one)) for one in inputs if one.study_id not in failures]
+    return write_report(
+        path,
+        Evaluation((), tuple(Failure(*failure) for failure in failures.items())),
+        shown,
+        title=f"{output.name}: segmentations",
+        facts={"studies": str(len(shown)), "failed": str(len(failures))},
+        class_names=class_names,
+        intensity_range_hu=CT_RANGE_HU,
+    )
