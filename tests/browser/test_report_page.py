@@ -121,7 +121,17 @@ def sort(driver: Any, column: str) -> None:
 
 def test_summary_has_the_scores_and_the_failures(page):
     text = one(page, "main").text
-    for expected in ("Phantoms", "network", "unet", "lost", "truncated", "Dice liver", "95 % interval", "3 in neither"):
+    for expected in (
+        "Phantoms",
+        "network",
+        "unet",
+        "lost",
+        "truncated",
+        "Dice liver",
+        "95 % interval",
+        "(95 %)",
+        "3 in neither",
+    ):
         assert expected in text
     assert len(page.find_elements("css selector", ".plot svg")) == 5
 

@@ -31,7 +31,7 @@ function tiles() {
   const found = [tile("studies scored", String(overall.n), failed)];
   if (labels.length > MOST_TILES) found.push(manyLabels(tile));
   else labels.forEach(({ label, spreads: { dice } }) => {
-    const interval = dice.low === null ? `${dice.n} ${dice.n === 1 ? "study" : "studies"}` : `95 % interval ${num(dice.low)} to ${num(dice.high)}`;
+    const interval = dice.low === null ? `${dice.n} ${dice.n === 1 ? "study" : "studies"}` : `${num(dice.low)} – ${num(dice.high)} (95 %)`;
     found.push(tile(`Dice ${label}`, num(dice.mean), interval, COLOUR(DATA.classes.indexOf(label) + 1)));
   });
   if (overall.n) found.push(tile("mean IoU, foreground", num(overall.miou_foreground), `with background ${num(overall.miou)}, accuracy ${num(overall.accuracy)}`));
