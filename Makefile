@@ -35,7 +35,8 @@ demo: setup
 	$(BIN)/medseg run pipelines/quickstart.yaml
 
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 -m 'not browser'
+	$(BIN)/python -m pytest -m browser
 
 ui: setup
 	$(BIN)/medseg ui --runs runs

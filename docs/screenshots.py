@@ -5,10 +5,14 @@ Needs Chromium with its driver, and selenium (pip install 'medseg[test]').
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import tempfile
+import time
+import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +30,7 @@ from medseg.types import Volume
 
 CLASSES = ("liver", "tumour")
 SCORING = ScoringOptions(lesions=("tumour",))
+PORT = 5057
 
 
 def demo_report(path: Path, studies: int = 16, options: PhantomOptions = DEMO) -> list[Path]:
@@ -107,5 +112,60 @@ def picture_report(folder: Path) -> None:
         driver.save_screenshot(str(folder / "report_page.png"))
 
 
+PIPELINE = """
+name: phantoms
+labels: {{liver: 1, tumour: 2}}
+data: {{manifest: {folder}/manifest.csv, root: {folder}, fold: 0, mode: patch, patch_size: [32, 32, 32], batch_size: 2}}
+preprocessing: {{spacing_mm: [5, 5, 5], intensity_range_hu: [-100, 240]}}
+network: {{name: unet, channels: [16, 32, 64], strides: [2, 2], num_res_units: 0, norm: instance}}
+training:
+  epochs: 16
+  steps_per_epoch: 20
+  validate_every: 1
+  device: cpu
+  optimizer: {{name: adamw, learning_rate: 3e-3}}
+evaluation: {{tolerance_mm: {{liver: 7}}, lesions: [tumour]}}
+runs_dir: {folder}/runs
+"""
+
+
+def picture_mlflow(folder: Path) -> None:
+    """``mlflow_page.png``: the charts of a short training, as the link that medseg prints opens them."""
+    from medseg.config.load import load_pipeline
+    from medseg.run import run
+    from medseg.study.phantom import PhantomOptions, write_phantoms
+    from medseg.tracking import newest_run_url, ui_command
+
+    with tempfile.TemporaryDirectory() as name, browser(1500, 1250) as driver:
+        work = Path(name)
+        write_phantoms(work, 8, seed=1, options=PhantomOptions(DEMO.extent_mm, (2.5, 3.0), (4.0, 5.0)))
+        (work / "phantoms.yaml").write_text(PIPELINE.format(folder=work))
+        run(load_pipeline(work / "phantoms.yaml", ()))
+        command, environment = ui_command(work / "runs", port=PORT)
+        server = subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL)
+        try:
+            address = newest_run_url(work / "runs", PORT)
+            assert address is not None
+            wait_for(f"http://127.0.0.1:{PORT}/health")
+            driver.get(address.replace("?", "/model-metrics?"))
+            WebDriverWait(driver, 60).until(lambda d: "val/dice" in d.page_source)
+            time.sleep(8)  # charts draw themselves one after the other, and say nothing when they are done
+            driver.save_screenshot(str(folder / "mlflow_page.png"))
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def wait_for(address: str) -> None:
+    """Wait, a minute at most, until a server answers."""
+    for _ in range(300):
+        with suppress(OSError), urllib.request.urlopen(address, timeout=1):
+            return
+        time.sleep(0.2)
+    raise TimeoutError(address)
+
+
 if __name__ == "__main__":
-    picture_report(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent)
+    to = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
+    picture_report(to)
+    picture_mlflow(to)
