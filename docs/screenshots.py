@@ -49,8 +49,8 @@ def demo_report(path: Path, studies: int = 16, options: PhantomOptions = DEMO) -
         path,
         Evaluation(tuple(scores)),
         shown,
-        title="Liver and tumour: phantoms, test split",
-        facts={"network": "deeplabv3plus, ResNet-34", "mode": "slab", "split": "test", "studies": str(studies)},
+        title="Liver and tumour: synthetic studies",
+        facts={"images": "phantoms", "segmentations": "references with made-up errors"},
         class_names=CLASSES,
         intensity_range_hu=(-100.0, 240.0),
     )
@@ -105,7 +105,7 @@ def browser(width: int, height: int) -> Iterator[Any]:
 
 def picture_report(folder: Path) -> None:
     """``report_page.png``: summary and viewer as they open."""
-    with tempfile.TemporaryDirectory() as work, browser(1280, 1250) as driver:
+    with tempfile.TemporaryDirectory() as work, browser(1280, 1530) as driver:
         (report,) = demo_report(Path(work) / "report.html")
         driver.get(report.as_uri())
         WebDriverWait(driver, 20).until(lambda d: d.find_element(By.ID, "viewer").get_attribute("data-ready"))

@@ -18,7 +18,7 @@ def page_data(evaluation: Evaluation, class_names: Sequence[str], window_hu: tup
 
     Returns:
         ``columns`` and ``rows`` (a row a study and label, in the columns' order), ``labels`` (a summary each),
-        ``overall``, ``lesions`` (a dict each), ``failures``, ``classes``, ``colours`` (as many as classes),
+        ``overall``, ``lesions`` (a dict each), ``notes`` (by study), ``failures``, ``classes``, ``colours`` (as many),
         ``tints``, ``window`` and ``knots`` (how codes become HU).
     """
     scores = evaluation.scores
@@ -29,6 +29,7 @@ def page_data(evaluation: Evaluation, class_names: Sequence[str], window_hu: tup
         "labels": [asdict(summary) for summary in summarise(scores)],
         "overall": asdict(overall(scores)),
         "lesions": [asdict(lesion) for study in scores for lesion in study.lesions],
+        "notes": {study.study_id: study.note for study in scores if study.note},
         "failures": [[failure.study_id, failure.reason] for failure in evaluation.failures],
         "classes": list(class_names),
         "colours": [colour(index) for index in range(1, len(class_names) + 1)],

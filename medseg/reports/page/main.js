@@ -29,12 +29,20 @@ function tiles() {
     el("div", { class: "name", title: name }, colour ? el("span", { class: "swatch", style: { background: colour } }) : null, name), el("div", { class: "value", text: value }), el("div", { class: "more", text: more }));
   const failed = failures.length ? `${failures.length} failed` : "none failed";
   const found = [tile("studies scored", String(overall.n), failed)];
-  labels.slice(0, MOST_TILES).forEach(({ label, spreads: { dice } }) => {
-    const interval = dice.low === null ? `${dice.n} ${dice.n === 1 ? "study" : "studies"}` : `95 % interval ${num(dice.low)} to ${num(dice.high)}`;
+  if (labels.length > MOST_TILES) found.push(manyLabels(tile));
+  else labels.forEach(({ label, spreads: { dice } }) => {
+    const interval = dice.low === null ? `${dice.n} ${dice.n === 1 ? "study" : "studies"}` : `${num(dice.low)} – ${num(dice.high)} (95 %)`;
     found.push(tile(`Dice ${label}`, num(dice.mean), interval, COLOUR(DATA.classes.indexOf(label) + 1)));
   });
   if (overall.n) found.push(tile("mean IoU, foreground", num(overall.miou_foreground), `with background ${num(overall.miou)}, accuracy ${num(overall.accuracy)}`));
   return found;
+}
+
+function manyLabels(tile) {
+  const means = DATA.labels.map(({ label, spreads: { dice } }) => [dice.mean, label]).filter(([mean]) => mean !== null).sort(([a], [b]) => a - b);
+  if (!means.length) return tile("mean Dice", "–", "undefined for every label");
+  const mean = means.reduce((sum, [value]) => sum + value, 0) / means.length;
+  return tile(`mean Dice of ${means.length} labels`, num(mean), `lowest ${num(means[0][0])}: ${means[0][1]}`);
 }
 
 function failures() {
@@ -65,7 +73,7 @@ function labels() {
     el("td", {}, el("span", { class: "label-cell" }, el("span", { class: "swatch", style: { background: COLOUR(DATA.classes.indexOf(one.label) + 1) } }), one.label)),
     ...columns.map(([name, show]) => el("td", { class: name === "empty" ? null : "number" }, show(one)))));
   return el("section", { id: "labels" }, el("header", {}, el("h2", { text: "Labels" })),
-    el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "labels" }, el("table", {}, el("thead", {}, head), el("tbody", {}, ...rows))));
+    el("div", { class: "scroll short", tabindex: 0, role: "region", "aria-label": "labels" }, el("table", {}, el("thead", {}, head), el("tbody", {}, ...rows))));
 }
 
 function emptyCounts({ n_empty_both: both, n_empty_reference: extra, n_empty_segmentation: missed }) {
@@ -84,9 +92,7 @@ function navigation(sections) {
 
 /** The page of a single study: the way back, its viewer and its rows. */
 function alone() {
-  const { home, previous, next } = DATA.alone;
-  const link = (href, text) => (href ? el("a", { class: "button", href, text }) : null);
-  const head = el("header", {}, link(home, "‹ report"), el("span", { class: "grow" }), link(previous, "‹ worse"), link(next, "better ›"));
+  const head = el("header", {}, el("a", { class: "button", href: DATA.alone.home, text: "‹ report" }));
   return el("main", {}, el("section", {}, head, viewer.root), ROWS.length ? section("scores", "Scores", table.root) : null);
 }
 

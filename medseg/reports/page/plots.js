@@ -159,7 +159,7 @@ class Plots {
 function padded(values) {
   if (!values.length) return [0, 1];
   const [least, most] = [Math.min(...values), Math.max(...values)];
-  const pad = (most - least) * 0.08 || most * 0.1 || 1;
+  const pad = Math.max((most - least) * 0.08, most * 0.04) || 1;
   return [least < 0.4 * most ? 0 : Math.max(0, least - pad), most + pad];
 }
 

@@ -94,9 +94,9 @@ class Viewer {
     this.number = number;
     this.label = label;
     this.heading.textContent = entry.id;
-    this.sub.textContent = [entry.dice === null ? "" : `mean Dice ${num(entry.dice)}`, place(number)].filter(Boolean).join("  ·  ");
-    this.previous.disabled = this.neighbour(-1) === null;
-    this.next.disabled = this.neighbour(1) === null;
+    this.sub.textContent = [entry.dice === null ? "" : `mean Dice ${num(entry.dice)}`, place(number), DATA.notes[entry.id]].filter(Boolean).join("  ·  ");
+    this.previous.disabled = !DATA.alone?.previous && this.neighbour(-1) === null;
+    this.next.disabled = !DATA.alone?.next && this.neighbour(1) === null;
     const asked = ++this.asked;
     if (!entry.block) return this.refuse(entry);
     if (same) return this.goWorst();
@@ -167,6 +167,8 @@ class Viewer {
   }
 
   step(direction) {
+    const page = direction < 0 ? DATA.alone?.previous : DATA.alone?.next;
+    if (page) location.href = page;
     const other = this.neighbour(direction);
     if (other !== null) this.onOpen(other, this.label);
   }
@@ -400,14 +402,14 @@ class Viewer {
     context.font = "600 13px system-ui, sans-serif";
     context.textAlign = "center";
     context.textBaseline = "middle";
-    context.shadowColor = "#000";
-    context.shadowBlur = 4;
     context.fillStyle = "#ececee";
+    context.strokeStyle = "#000";
+    context.lineWidth = 3;
     const [left, right, top, bottom] = view.sides;
     for (const [letter, x, y] of [[left, 12, height / 2], [right, width - 12, height / 2], [top, width / 2, 14], [bottom, width / 2, height - 12]]) {
+      context.strokeText(letter, x, y); // readable on bone and on air
       context.fillText(letter, x, y);
     }
-    context.shadowBlur = 0;
   }
 
   /** Under each plane its slices, with a bar as high as the slice has wrong voxels. */

@@ -69,7 +69,7 @@ def test_ignored_voxels_are_no_error_and_no_class():
 
 def test_a_study_too_rich_for_its_budget_is_thinned_and_keeps_its_box(monkeypatch):
     monkeypatch.setattr(module, "LABEL_BUDGET", 600)
-    monkeypatch.setattr(module, "IMAGE_BUDGET", 3000)
+    monkeypatch.setattr(module, "BUDGET", 3600)
     rng = np.random.default_rng(0)
     grid = Grid((60, 61, 62), np.diag([1.0, 1.0, 1.0, 1.0]))
     image = Volume(rng.normal(0, 200, grid.shape), grid)
@@ -82,7 +82,7 @@ def test_a_study_too_rich_for_its_budget_is_thinned_and_keeps_its_box(monkeypatc
     assert [len(counts) for counts in packed["errors"]] == packed["labels"]["shape"]
     assert sum(packed["errors"][1]) == labels.voxels.sum()  # counted before anything was left out
     assert packed["shape"] == list(grid.shape)
-    assert size_bytes(packed["image"]["src"]) <= 3000
+    assert size_bytes(packed["image"]["src"]) + size_bytes(packed["labels"]["src"]) <= 3600
 
 
 def test_resampling_averages_and_keeps_a_ramp_in_place():
