@@ -136,9 +136,9 @@ def picture_mlflow(folder: Path) -> None:
     from medseg.study.phantom import PhantomOptions, write_phantoms
     from medseg.tracking import newest_run_url, ui_command
 
-    with tempfile.TemporaryDirectory() as name, browser(1500, 1250) as driver:
+    with tempfile.TemporaryDirectory() as name, browser(1400, 1000) as driver:
         work = Path(name)
-        write_phantoms(work, 8, seed=1, options=PhantomOptions(DEMO.extent_mm, (2.5, 3.0), (4.0, 5.0)))
+        write_phantoms(work, 8, seed=1, options=PhantomOptions(DEMO.field_of_view_mm, (2.5, 3.0), (4.0, 5.0)))
         (work / "phantoms.yaml").write_text(PIPELINE.format(folder=work))
         run(load_pipeline(work / "phantoms.yaml", ()))
         command, environment = ui_command(work / "runs", port=PORT)
@@ -149,6 +149,11 @@ def picture_mlflow(folder: Path) -> None:
             wait_for(f"http://127.0.0.1:{PORT}/health")
             driver.get(address.replace("?", "/model-metrics?"))
             WebDriverWait(driver, 60).until(lambda d: "val/dice" in d.page_source)
+            time.sleep(5)  # the page draws itself anew a few times
+            driver.execute_script("document.querySelector(\"button[aria-label='Close']\")?.click()")  # the assistant
+            time.sleep(2)
+            section = driver.find_element(By.XPATH, "//*[starts-with(normalize-space(text()), 'val/dice')]")
+            driver.execute_script("arguments[0].scrollIntoView()", section)
             time.sleep(8)  # charts draw themselves one after the other, and say nothing when they are done
             driver.save_screenshot(str(folder / "mlflow_page.png"))
         finally:

@@ -172,6 +172,12 @@ def test_stream_without_an_end_is_not_read_to_it(tmp_path, monkeypatch):
         (b"\x00" * 600, "not a NIfTI"),
         (gzip.compress(b"x" * 600), "not a NIfTI"),
     ],
+    ids=[
+        "nothing",
+        "a word",
+        "zeros",
+        "a gzip of something else",
+    ],  # a gzip holds the time: no two workers name it alike
 )
 def test_something_else_is_refused(tmp_path, content, message):
     (tmp_path / "a.nii.gz").write_bytes(content)
