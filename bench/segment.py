@@ -90,7 +90,7 @@ def beside_peers(name: str) -> Callable[[argparse.Namespace], Entry]:
 
 def locating(args: argparse.Namespace) -> Entry:
     """Coarse to fine on a thorax-abdomen CT, beside our own full pass and the peers'."""
-    model, coarse, image = trained("segment_liver"), trained("segment_locate"), data(ORGANS)
+    model, coarse, image = trained("segment_whole"), trained("segment_locate"), data(ORGANS)
     rows: dict[str, list[Entry]] = {}
     for _ in range(args.runs):
         for name, extra in {"full": {}, "located": {"coarse": str(coarse)}}.items():
@@ -98,7 +98,7 @@ def locating(args: argparse.Namespace) -> Entry:
                 ours({"model": str(model), "image": image, "backend": "openvino", "output": out(name), **extra})
             )
         for peer in PEERS if args.peers else ():
-            rows.setdefault(peer, []).append(theirs(args, peer, image, out(f"locate_{peer}"), model, 3))
+            rows.setdefault(peer, []).append(theirs(args, peer, image, out(f"locate_{peer}"), model, 2))
     return {
         "image": ORGANS,
         "runs": {k: medians(v) for k, v in rows.items()},
@@ -273,7 +273,7 @@ def theirs(args: argparse.Namespace, peer: str, image: str, output: str, model: 
 def limit() -> None:
     """A peer that wants more memory than the machine has fails by itself, and takes nothing else with it."""
     installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    resource.setrlimit(resource.RLIMIT_AS, (installed * 9 // 10,) * 2)
+    resource.setrlimit(resource.RLIMIT_AS, (installed * 8 // 10,) * 2)
 
 
 def medians(rows: list[Entry]) -> Entry:
