@@ -42,7 +42,8 @@ def explained(key, value):
         (
             "evaluation.zebra",
             3,
-            "evaluation.zebra: unknown key; known here: empty_as, lesions, min_overlap, report, split, surface, tolerance_mm",
+            "evaluation.zebra: unknown key; known here: empty_as, lesions, min_overlap, report, split, surface, "
+            "tolerance_mm",
         ),
         ("training.epochs", "ten", "training.epochs: expected a whole number of at least 1, found 'ten'"),
         ("training.epochs", 1.5, "training.epochs: expected a whole number of at least 1, found 1.5"),
