@@ -28,7 +28,8 @@ function tiles() {
   const tile = (name, value, more, colour) => el("div", { class: "tile" },
     el("div", { class: "name", title: name }, colour ? el("span", { class: "swatch", style: { background: colour } }) : null, name), el("div", { class: "value", text: value }), el("div", { class: "more", text: more }));
   const failed = failures.length ? `${failures.length} failed` : "none failed";
-  const found = [tile("studies scored", String(overall.n), failed)];
+  const scored = overall.n || !DATA.studies.length;
+  const found = [scored ? tile("studies scored", String(overall.n), failed) : tile("studies", String(DATA.studies.length), failed)];
   if (labels.length > MOST_TILES) found.push(manyLabels(tile));
   else labels.forEach(({ label, spreads: { dice } }) => {
     const interval = dice.low === null ? `${dice.n} ${dice.n === 1 ? "study" : "studies"}` : `${num(dice.low)} – ${num(dice.high)} (95 %)`;

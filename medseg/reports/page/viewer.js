@@ -550,7 +550,7 @@ function sized(canvas) {
 }
 
 function place(number) {
-  return DATA.alone ? DATA.alone.place : DATA.studies.length > 1 ? `${number + 1} of ${DATA.studies.length}, worst first` : "";
+  return DATA.alone ? DATA.alone.place : DATA.studies.length > 1 ? `${number + 1} of ${DATA.studies.length}${DATA.overall.n ? ", worst first" : ""}` : "";
 }
 
 function keyHelp() {
