@@ -35,6 +35,7 @@ ORGANS = "organs_3mm/image.nii.gz"
 CLASSES = {"liver": 3, "organs": 24}
 PEERS = ("monai", "nnunet")
 SETTINGS = ["--spacing", "1.5", "1.5", "2", "--patch", "96", "96", "64", "--overlap", "0.5", "--window", "-175", "250"]
+CASES = ["3 classes, 119 slices", "3 classes, 1000 slices", "105 classes, 119 slices", "105 classes, 1000 slices"]
 WORK = ROOT / "runs" / "bench_segment"
 HEADINGS = ("read + preprocess", "predict", "restore + write", "whole", "windows", "peak GiB", "of needed")
 
@@ -44,6 +45,7 @@ def main() -> int:
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=[p for p in PARTS if p != "cuda"])
     parser.add_argument("--peers", type=Path, help="virtual environment with the peers")
     parser.add_argument("--peers-script", type=Path, default=ROOT.parent / "shared" / "bench" / "peers_segment.py")
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=CASES, help="of the part `memory`")
     parser.add_argument("--runs", type=int, default=3, help="of each; medians are shown")
     parser.add_argument("--output", type=Path, default=RESULTS)
     parser.add_argument("--child", help=argparse.SUPPRESS)
@@ -108,25 +110,39 @@ def locating(args: argparse.Namespace) -> Entry:
 
 
 def flat(args: argparse.Namespace) -> Entry:
-    """Peak memory with 3 and 105 classes, on a study as it is and on one of 1000 slices; random weights."""
-    entry: Entry = {"runs": {}}
+    """Peak memory with 3 and 105 classes, on a study as it is and on one of 1000 slices; random weights.
+
+    What was measured before stays unless it is measured again: every case is kept as soon as it is there.
+    """
+    entry: Entry = load(args.output).get("cpu", {}).get("memory", {"runs": {}})
     long = WORK / "long.nii.gz"
     if not long.is_file():
         repeat(data(IRCAD), long, 1000)
-    for classes in (3, 105):
-        model = untrained(classes)
-        for shown, image in (("119 slices", data(IRCAD)), ("1000 slices", str(long))):
-            key = f"{classes} classes, {shown}"
-            spec = {"model": str(model), "image": image, "backend": "openvino", "output": out("flat")}
-            entry["runs"][f"medseg, {key}"] = ours(spec)
-            if args.peers and "119" in shown:
-                for peer in PEERS:
-                    try:
-                        run = theirs(args, peer, image, out(f"flat_{peer}"), model, classes)
-                    except Failed as error:  # 105 classes on the study's own grid are 13 GiB, and more while they move
-                        run = {"failed": str(error)}
-                    entry["runs"][f"{peer}, {key}"] = run
+    for case in args.cases:
+        classes, shown = int(case.split()[0]), case.split(", ")[1]
+        model, image = untrained(classes), str(long) if shown == "1000 slices" else data(IRCAD)
+        spec = {
+            "model": str(model),
+            "image": image,
+            "backend": "openvino",
+            "output": out(f"flat_{classes}_{shown[:4]}"),
+        }
+        entry["runs"][f"medseg, {case}"] = ours(spec)
+        keep(args.output, entry)
+        if args.peers and "119" in shown:
+            for peer in PEERS:
+                try:
+                    run = theirs(args, peer, image, out(f"flat_{peer}"), model, classes)
+                except Failed as error:  # 105 classes on the study's own grid are 13 GiB, and more while they move
+                    run = {"failed": str(error)}
+                entry["runs"][f"{peer}, {case}"] = run
+                keep(args.output, entry)
     return entry
+
+
+def keep(output: Path, memory: Entry) -> None:
+    """Save the part `memory` as far as it is."""
+    save(output, "cpu", load(output).get("cpu", {}) | {"memory": {**memory, **circumstances("cpu")}})
 
 
 def card(args: argparse.Namespace) -> Entry:
