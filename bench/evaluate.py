@@ -236,7 +236,7 @@ _SAMPLES = 40
 
 def streamed(studies: int) -> Entry:
     """Score the same few files again and again, each time as a study of its own; all rows are kept, as by a run."""
-    from medseg.evaluation.scores import score_files
+    from medseg.evaluation import ScoringOptions, score_files
     from medseg.study.nifti import write_labels
     from medseg.types import Grid, LabelMap
 
@@ -253,7 +253,7 @@ def streamed(studies: int) -> Entry:
     started = time.perf_counter()
     for number in range(studies):
         files = [WORK / f"{side}_{number % _FILES}.nii.gz" for side in ("reference", "segmentation")]
-        rows.append(score_files(f"study_{number}", *files, labels, labels))
+        rows.append(score_files(f"study_{number}", *files, labels, labels, ScoringOptions(lesions=("lesion",))))
         if (number + 1) % max(1, studies // _SAMPLES) == 0:
             resident.append(round(memory_mib("VmRSS"), 1))
     return {"s": round(time.perf_counter() - started, 2), "resident_mib": resident}
