@@ -25,6 +25,10 @@ OnDone = Callable[[str, int, int], None]
 Outcome = StudyScores | Failure
 
 
+ATTEMPTS_ALONE = 2
+"""A study may have been handed to a process that died before it began: its first death alone may be its first."""
+
+
 @dataclass(frozen=True)
 class Job:
     """One study to score; the arguments of ``files.score_files``."""
@@ -69,8 +73,9 @@ def score_jobs(
 ) -> list[Outcome]:
     """Score studies.
 
-    A process that is killed takes those beside it along. What all of them had in hand is tried once more, each study
-    alone in a fresh process; the one that is killed again becomes a failure.
+    A process that is killed takes those beside it along, and which of them was killed is not known. So what all of
+    them had in hand is tried again, each study alone in a fresh process; one that is killed twice alone becomes a
+    failure.
 
     Args:
         jobs: the studies.
@@ -103,7 +108,10 @@ def _in_processes(jobs: Sequence[Job], workers: int, score: Callable[[Job], Outc
     waiting = iter(range(len(jobs)))
     while suspects := (yield from _until_broken(jobs, waiting, workers, score)):
         for index in suspects:
-            if (yield from _until_broken(jobs, iter([index]), 1, score)):
+            for _attempt in range(ATTEMPTS_ALONE):
+                if not (yield from _until_broken(jobs, iter([index]), 1, score)):
+                    break
+            else:
                 yield index, Failure(jobs[index].study_id, "its process was killed twice, most likely for memory")
 
 
