@@ -24,6 +24,18 @@ def test_openvino_gives_torchs_logits(dims, window):
         assert torch.equal(faster(other), network(other))  # another size is left to torch
 
 
+@pytest.mark.parametrize("norm", ["instance", "group"])
+def test_openvino_is_exact_where_most_of_a_window_is_air(norm):
+    network = build_network("unet", 3, 1, 3, channels=[4, 8], strides=[2], num_res_units=0, norm=norm).eval()
+    window = torch.rand(1, 1, 64, 64, 48)
+    window[..., 12:] = 0
+    faster = run_with("openvino", network, 1, (64, 64, 48))
+    with torch.inference_mode():
+        expected = network.double()(window.double())
+        network.float()
+        assert float((faster(window) - expected).abs().max() / expected.abs().max()) < 1e-5
+
+
 def test_runtime_that_answers_otherwise_is_not_used(caplog, monkeypatch):
     network = nn.Conv2d(1, 2, 1).eval()
     monkeypatch.setattr(backends, "_OpenVINO", lambda *args: lambda batch: network(batch) * 1.01)
