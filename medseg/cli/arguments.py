@@ -30,6 +30,7 @@ class Backend(StrEnum):
 
     TORCH = "torch"
     OPENVINO = "openvino"
+    AUTO = "auto"
 
 
 class Engine(StrEnum):

@@ -47,7 +47,9 @@ def segment(
     locate: Annotated[
         str | None, typer.Option(help="A coarse model that finds the organ first.", show_default=False)
     ] = None,
-    backend: Annotated[Backend, typer.Option(help="What runs the network.")] = Backend.TORCH,
+    backend: Annotated[
+        Backend, typer.Option(help="What runs the network; auto: on a CPU, the faster one.")
+    ] = Backend.TORCH,
     memory_gib: Annotated[float | None, typer.Option(min=0.1, help="Memory at most.", show_default=False)] = None,
     device: Annotated[Device, typer.Option(help="Where it runs.")] = Device.AUTO,
     engine: Annotated[Engine, typer.Option(help="This machine, or an existing Ray cluster.")] = Engine.LOCAL,

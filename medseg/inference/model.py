@@ -69,7 +69,7 @@ def load_segmenter(
             share classes, mode, preprocessing and windows; their networks may differ.
         device: auto (CUDA where there is one), cpu or cuda.
         wanted: what is made beside the label map.
-        backend: torch, or openvino on the CPU: its logits are compared with torch's first.
+        backend: torch; on the CPU also openvino, whose logits are compared with torch's first, or auto, the faster one.
         memory_gib: budget, in place of the model's own ``inference.memory_gib``.
         coarse: model folder that finds the organ, in place of the model's own ``inference.locate.model``.
 

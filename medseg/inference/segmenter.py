@@ -111,13 +111,18 @@ class Segmenter:
         self.wanted = wanted
 
     def run_with(self, backend: str) -> None:
-        """Run the networks with another runtime: see ``backends``. Only torch knows CUDA and test-time scales.
+        """Run the networks, the coarse one too, with another runtime: see ``backends``.
+
+        Only torch knows CUDA and test-time scales.
 
         Raises:
             CheckpointError: an unknown runtime, or one that is not installed.
         """
+        if self.coarse is not None:
+            self.coarse.run_with(backend)
         if backend != "torch" and (self.device.type != "cpu" or self.windows.scales != (1.0,)):
-            logger.warning("backend %s: works on the CPU at scale 1; running with torch", backend)
+            if backend != "auto":
+                logger.warning("backend %s: works on the CPU at scale 1; running with torch", backend)
             return
         window = self.windows.size[: self.spec.spatial_dims]
         self._runners = tuple(run_with(backend, n, self.spec.in_channels, window) for n in self.networks)

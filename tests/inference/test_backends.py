@@ -1,4 +1,5 @@
 import logging
+import time
 
 import pytest
 import torch
@@ -44,6 +45,29 @@ def test_runtime_that_answers_otherwise_is_not_used(caplog, monkeypatch):
     assert "differ from torch's by 1.0e-02" in caplog.text
 
 
+@pytest.mark.parametrize(("openvino_s", "faster"), [(0.0, "openvino"), (0.05, "torch")])
+def test_auto_takes_the_faster_one(openvino_s, faster, monkeypatch):
+    network = nn.Conv2d(1, 2, 1).eval()
+
+    def other(batch):
+        time.sleep(openvino_s)
+        return nn.functional.conv2d(batch, network.weight, network.bias)
+
+    slow = network.register_forward_hook(lambda *args: time.sleep(0.01))
+    monkeypatch.setattr(backends, "_OpenVINO", lambda *args: other)
+    assert run_with("auto", network, 1, (4, 4)) is {"openvino": other, "torch": network}[faster]
+    slow.remove()
+
+
+def test_auto_is_torch_where_nothing_else_is_installed_or_equal(monkeypatch):
+    network = nn.Conv2d(1, 2, 1).eval()
+    monkeypatch.setattr(backends, "_OpenVINO", lambda *args: lambda batch: network(batch) * 1.01)
+    assert run_with("auto", network, 1, (4, 4)) is network
+    monkeypatch.setattr(backends, "find_spec", lambda name: None)
+    monkeypatch.setattr(backends, "_OpenVINO", None)
+    assert run_with("auto", network, 1, (4, 4)) is network
+
+
 def test_unknown_runtime_is_refused():
-    with pytest.raises(CheckpointError, match="expected one of torch, openvino, found 'tensorrt'"):
+    with pytest.raises(CheckpointError, match="expected one of torch, openvino, auto, found 'tensorrt'"):
         run_with("tensorrt", nn.Identity(), 1, (4, 4))

@@ -200,6 +200,14 @@ def test_coarse_pass_leaves_the_full_pass_only_the_organs_box():
     assert "coarse pass" in result.notes[0]
 
 
+def test_runtime_is_the_coarse_passs_too():
+    segmenter, image = located(classes=["tumour"], margin_mm=10.0), bright_ball()
+    expected = segmenter.segment(image)
+    segmenter.run_with("openvino")
+    assert not any(isinstance(r, torch.nn.Module) for s in (segmenter, segmenter.coarse) for r in s._runners)
+    assert np.array_equal(segmenter.segment(image), expected)
+
+
 def test_coarse_pass_that_finds_nothing_leaves_the_whole_body():
     image = bright_ball()
     result = located(classes=["tumour"], minimum_ml=100.0).segment_volume(image)
