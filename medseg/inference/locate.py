@@ -1,4 +1,9 @@
-"""Coarse to fine: a quick look at the whole study says where the organ is, and the full pass runs there alone."""
+"""Coarse to fine: a quick look at the whole study says where the organ is, and the full pass runs there alone.
+
+The grid and the windows are those of the full pass; the windows that do not reach well into the box are left out. So
+the organ, a margin away from the box's edges, gets nearly the scores that the full pass would have given it; windows
+placed anew in the box would have moved its border wherever the network hesitates.
+"""
 
 from __future__ import annotations
 

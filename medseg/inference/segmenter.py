@@ -27,7 +27,7 @@ from medseg.inference.sliding_window import BLANK_LOGIT, predict_slices
 from medseg.inference.windows import Windows
 from medseg.study.inputs import read_input
 from medseg.study.nifti import write_labels
-from medseg.transforms.preprocessing import Crop, Preprocessed, Preprocessing, preprocess
+from medseg.transforms.preprocessing import Crop, Preprocessed, Preprocessing, network_box, preprocess
 from medseg.transforms.restore import Restorer, decide
 from medseg.types import Grid, ModelSpec, StudyInput, Volume
 
@@ -161,11 +161,13 @@ class Segmenter:
             StudyError: it does not fit the memory it may take.
         """
         box, *notes = self._box(image)
-        study = preprocess(image, self.preprocessing, box)
+        study = preprocess(image, self.preprocessing)
         extras = len(self.wanted.probabilities) + (self.wanted.uncertainty != "none")
         restorer = Restorer(study, self.thresholds, extras)
-        for scores in self._slices(study, restorer):
+        for scores in self._slices(study, restorer, box):
             restorer.add(*self._finished(scores))
+        if box is not None:
+            restorer.clear_outside(box)
         classes = (
             postprocess(restorer.classes, image.grid, self.postprocessing) if self.postprocessing else restorer.classes
         )
@@ -207,12 +209,15 @@ class Segmenter:
         slices = [decide(self._finished(scores)[0].movedim(1, 0), self.thresholds) for scores in self._slices(study)]
         return torch.cat([s.cpu() for s in slices]).permute(1, 2, 0).numpy(), study
 
-    def _slices(self, study: Preprocessed, restorer: Restorer | None = None) -> Iterator[Tensor]:
-        """Scores of the study's slices, in order, as they become complete."""
+    def _slices(
+        self, study: Preprocessed, restorer: Restorer | None = None, box: Crop | None = None
+    ) -> Iterator[Tensor]:
+        """Scores of the study's slices, in order, as they become complete; outside a box they may be blank."""
         predictor, windows, dtype = self._predictor(), self.windows, torch.float32
         if self.memory_gib is not None and restorer is not None:
             windows, dtype = self._within_budget(predictor, study, restorer)
-        slices = predict_slices(predictor, study.image, windows, self._blank(), dtype)
+        within = None if box is None else network_box(study, box)
+        slices = predict_slices(predictor, study.image, windows, self._blank(), dtype, within)
         if self.crf is None:
             yield from slices
             return

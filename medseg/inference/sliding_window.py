@@ -18,6 +18,7 @@ from medseg.errors import StudyError
 from medseg.inference.predictor import Network, Predictor
 from medseg.inference.slab import Slab
 from medseg.inference.windows import Windows, window_starts, window_weights
+from medseg.transforms.preprocessing import Crop
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +44,12 @@ def predict_logits(network: Network, image: Tensor, windows: Windows, num_classe
 
 @torch.inference_mode()
 def predict_slices(
-    predict: Predict, image: Tensor, windows: Windows, blank: Tensor, dtype: torch.dtype = torch.float32
+    predict: Predict,
+    image: Tensor,
+    windows: Windows,
+    blank: Tensor,
+    dtype: torch.dtype = torch.float32,
+    within: Crop | None = None,
 ) -> Iterator[Tensor]:
     """Walk over a study from its first slice to its last, and give the slices away as soon as they are complete.
 
@@ -56,6 +62,8 @@ def predict_slices(
         windows: how the study is covered; an axis shorter than the window is padded with air on both sides.
         blank: (S,) the scores of voxels that no window covers, on the device that holds the sums.
         dtype: of the sums of weighted scores, float32 or float16.
+        within: a part of the image; only windows that reach well into it are run. Each of its voxels is in one of
+            them, and away from its edges the scores are nearly those of a run without it: see ``_reaching``.
 
     Yields:
         (n, S, I, J) float32 scores of the next n slices, on the device of ``blank``; on the CPU once a GPU is full.
@@ -69,6 +77,11 @@ def predict_slices(
     rows, columns, layers = window_starts(tuple(padded.shape), windows)
     crop = tuple(slice(b, b + n) for b, n in zip(before[:2], image.shape[:2], strict=True))
     seen = range(before[2], before[2] + image.shape[2])
+    if within is not None:
+        rows, columns, layers = (
+            _reaching(starts, size, part.start + b, part.stop + b, windows.overlap)
+            for starts, size, part, b in zip((rows, columns, layers), windows.size, within, before, strict=True)
+        )
     # slices are gathered until they fill a batch; layers of patches are deep as they are
     together = 1 if windows.mode == "patch" else -(-windows.batch_size // (len(rows) * len(columns)))
     depth = layers[:together][-1] - layers[0] + windows.size[2]
@@ -116,6 +129,15 @@ class _Forward:
                 f"one window of {size} voxels does not fit the GPU's memory; free it, take device cpu, or a smaller "
                 "inference.window_size"
             ) from error
+
+
+def _reaching(starts: Sequence[int], size: int, first: int, stop: int, overlap: float) -> list[int]:
+    """Windows that reach into a part by what neighbours share, or hold all of it.
+
+    A voxel of the part that lies in another one too lies in its neighbour, and nearer to the middle: none is left out.
+    """
+    least = min(max(1, int(overlap * size)), stop - first)
+    return [start for start in starts if min(start + size, stop) - max(start, first) >= least]
 
 
 def _pad_argument(before: Sequence[int], padding: Sequence[int]) -> list[int]:

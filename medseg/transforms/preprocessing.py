@@ -23,6 +23,7 @@ from medseg.study.geometry import reorient
 from medseg.transforms.resampling import (
     Axes,
     Axis,
+    linear_positions,
     resample_classes,
     resample_image,
     resampled_affine,
@@ -107,13 +108,12 @@ class Preprocessed:
     axes: Axes | None = None
 
 
-def preprocess(image: Volume, settings: Preprocessing, within: Crop | None = None) -> Preprocessed:
+def preprocess(image: Volume, settings: Preprocessing) -> Preprocessed:
     """Bring a study to the network grid.
 
     Args:
         image: voxels in HU on the study's own grid.
         settings: the chain's settings.
-        within: a part of the array in RAS order, where the body need not be looked for.
 
     Returns:
         The image in [0, 1] on the network grid and the way back. A study without any body keeps its whole box.
@@ -123,8 +123,8 @@ def preprocess(image: Volume, settings: Preprocessing, within: Crop | None = Non
     """
     voxels, affine = reorient(image.voxels, image.grid.affine)
     if settings.convention == "monai":
-        return _as_monai(voxels, affine, image.grid, settings, within)
-    crop = within or (body_box(voxels) if settings.crop_to_body else _whole(voxels))
+        return _as_monai(voxels, affine, image.grid, settings)
+    crop = body_box(voxels) if settings.crop_to_body else _whole(voxels)
     cropped = Grid(_extent(crop), _shifted(affine, crop))
     target = resampled_shape(cropped, settings.spacing_mm)
     _check_size(cropped, target)
@@ -138,6 +138,31 @@ def preprocess(image: Volume, settings: Preprocessing, within: Crop | None = Non
     )
 
 
+def network_box(study: Preprocessed, box: Crop) -> Crop:
+    """The network voxels that decide a part of the study.
+
+    Args:
+        study: what ``preprocess`` returned.
+        box: slices of the RAS-ordered native array; what lies beyond ``study.crop`` is left out.
+
+    Returns:
+        Slices of the network grid, at least one voxel along each axis.
+    """
+    i, j, k = (
+        _deciding(part, crop, length, axis)
+        for part, crop, length, axis in zip(box, study.crop, study.grid.shape, study.axes or (None,) * 3, strict=True)
+    )
+    return i, j, k
+
+
+def _deciding(part: slice, crop: slice, length: int, axis: Axis | None) -> slice:
+    extent = crop.stop - crop.start
+    below, _ = linear_positions(length, extent, axis)
+    first = min(max(part.start - crop.start, 0), extent - 1)
+    last = min(max(part.stop - crop.start - 1, first), extent - 1)
+    return slice(int(below[first]), min(int(below[last]) + 2, length))
+
+
 def preprocess_label(label: Volume, like: Preprocessed, settings: Preprocessing) -> Tensor:
     """Bring class indices (uint8) to the network grid of their preprocessed image; returns (I', J', K') uint8."""
     voxels, _ = reorient(label.voxels, label.grid.affine)
@@ -146,9 +171,7 @@ def preprocess_label(label: Volume, like: Preprocessed, settings: Preprocessing)
     return resample_classes(crop, like.grid.shape, antialias=antialias, axes=like.axes)
 
 
-def _as_monai(
-    voxels: NDArray[Any], affine: Affine, native: Grid, settings: Preprocessing, within: Crop | None
-) -> Preprocessed:
+def _as_monai(voxels: NDArray[Any], affine: Affine, native: Grid, settings: Preprocessing) -> Preprocessed:
     """As MONAI's Spacing, ScaleIntensityRange and CropForeground: for models that were trained behind them.
 
     The first voxels' centres coincide, and what is cropped to is whatever exceeds the intensity range's lower end,
@@ -161,9 +184,6 @@ def _as_monai(
     shape = _three(round((n - 1) * ratio + 1) for n, ratio in zip(ras.shape, ratios, strict=True))
     image = _window(resample_image(_tensor(voxels), shape, antialias=False, axes=axes), settings.intensity_range_hu)
     box = _box_of((image > 0).numpy()) if settings.crop_to_body else _whole(image.numpy())
-    if within is not None:
-        first, second, third = (_on_network(w, ratio, n) for w, ratio, n in zip(within, ratios, shape, strict=True))
-        box = (first, second, third)
     network_affine = _shifted(affine @ np.diag([*(1.0 / ratio for ratio in ratios), 1.0]), box)
     crop = [_covered(b, ratio, n, own) for b, ratio, n, own in zip(box, ratios, shape, ras.shape, strict=True)]
     moved = [Axis(ratio, c.start * ratio - b.start) for ratio, c, b in zip(ratios, crop, box, strict=True)]
@@ -175,12 +195,6 @@ def _as_monai(
         crop=(crop[0], crop[1], crop[2]),
         axes=(moved[0], moved[1], moved[2]),
     )
-
-
-def _on_network(native: slice, ratio: float, length: int) -> slice:
-    """The network voxels that cover a range of native ones."""
-    first = min(length - 1, int(np.floor(native.start * ratio)))
-    return slice(first, max(first + 1, min(length, int(np.ceil((native.stop - 1) * ratio)) + 1)))
 
 
 def _three(numbers: Iterable[int]) -> Shape3:

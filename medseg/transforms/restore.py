@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from medseg.study.geometry import reorient
-from medseg.transforms.preprocessing import Preprocessed
+from medseg.transforms.preprocessing import Crop, Preprocessed
 from medseg.transforms.resampling import linear_positions
 
 _POINTS = 2**18
@@ -83,7 +83,7 @@ class Restorer:
     def __init__(self, study: Preprocessed, thresholds: Thresholds = (), num_extras: int = 0) -> None:
         self.classes = np.zeros(study.native.shape, np.uint8)
         self.extras = [np.zeros(study.native.shape, np.uint8) for _ in range(num_extras)]
-        self._thresholds = thresholds
+        self._thresholds, self._crop = thresholds, study.crop
         views = [reorient(array, study.native.affine)[0][study.crop] for array in (self.classes, *self.extras)]
         self._classes_ras, *self._extras_ras = views
         axes = [
@@ -112,6 +112,17 @@ class Restorer:
             self._slices = [*before, _Slice(plane, decide(plane, self._thresholds), extra)]
             self._arrived += 1
             self._fill()
+
+    def clear_outside(self, box: Crop) -> None:
+        """Make background, and 0, of all that lies outside a box of the RAS-ordered native array."""
+        inner = tuple(
+            slice(max(part.start - crop.start, 0), max(part.stop - crop.start, 0))
+            for part, crop in zip(box, self._crop, strict=True)
+        )
+        for array in (self._classes_ras, *self._extras_ras):
+            kept = array[inner].copy()
+            array[:] = 0
+            array[inner] = kept
 
     def _fill(self) -> None:
         """Every voxel slice between the two network slices that arrived last."""

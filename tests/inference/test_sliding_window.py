@@ -198,6 +198,50 @@ def test_slices_come_in_order_as_soon_as_no_window_can_change_them():
     assert torch.allclose(torch.cat(blocks)[:, 0].permute(1, 2, 0), image, atol=1e-6)
 
 
+@pytest.mark.parametrize("placement", ["even", "steps"])
+@pytest.mark.parametrize("overlap", [0.0, 0.3, 0.5, 0.75])
+@pytest.mark.parametrize(
+    ("mode", "size", "neighbours"), [("patch", (6, 5, 4), 0), ("slice", (6, 5, 1), 0), ("slab", (6, 5, 1), 2)]
+)
+@pytest.mark.parametrize(
+    "part",
+    [
+        (slice(9, 20), slice(4, 8), slice(3, 9)),
+        (slice(0, 1), slice(8, 9), slice(5, 6)),
+        (slice(22, 26), slice(0, 4), slice(0, 14)),
+    ],
+)
+def test_windows_that_do_not_reach_into_a_part_are_not_run_and_none_of_its_voxels_is_left_out(
+    mode, size, neighbours, overlap, placement, part
+):
+    image = image_of(26, 9, 14) + 0.1
+    windows = Windows(size, mode, neighbours, overlap=overlap, placement=placement, batch_size=2)
+    network = PerVoxel()
+
+    def run(**options):
+        network.sizes = []
+        found = slices_of(lambda batch, limit: network(batch), image, windows, [9.0, -9.0, -9.0], **options)
+        return torch.cat(found).permute(1, 2, 3, 0), sum(sizes[0] for sizes in network.sizes)
+
+    whole, most = run()
+    found, fewer = run(within=part)
+    assert found.shape == whole.shape
+    assert torch.allclose(found[:, *part], whole[:, *part], atol=1e-5)
+    assert 0 < fewer < most
+    assert (found[0] == 9.0).any()
+
+
+def test_the_same_windows_give_the_same_scores_away_from_the_edges_of_the_part():
+    image, layer = image_of(64, 40, 40) + 0.1, convolution(3)
+    windows, blank = Windows((16, 16, 16)), [0.0, 0.0]
+    predict = lambda batch, limit: layer(batch)  # noqa: E731
+    whole = torch.cat(slices_of(predict, image, windows, blank)).permute(1, 2, 3, 0)
+    part = (slice(9, 60), slice(0, 40), slice(0, 40))
+    found = torch.cat(slices_of(predict, image, windows, blank, within=part)).permute(1, 2, 3, 0)
+    assert not torch.equal(found[:, 9:17], whole[:, 9:17])
+    assert torch.equal(found[:, 18:58], whole[:, 18:58])
+
+
 def test_windows_that_show_no_body_are_not_run_and_their_voxels_are_blank():
     image = torch.zeros(12, 4, 4)
     image[:3] = 0.5

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from medseg.errors import GeometryError
-from medseg.study.geometry import orientation
+from medseg.study.geometry import orientation, reorient
 from medseg.study.phantom import SMALL, make_phantom
-from medseg.transforms.preprocessing import Preprocessing, body_box, preprocess, preprocess_label
+from medseg.transforms.preprocessing import Preprocessing, body_box, network_box, preprocess, preprocess_label
 from medseg.types import Grid, Volume
 
 WIDE = Preprocessing(intensity_range_hu=(0.0, 1000.0), crop_to_body=False)
@@ -55,12 +55,33 @@ def test_second_leg_is_body_too():
     assert body_box(voxels) == (slice(16, 216), slice(16, 104), slice(0, 40))
 
 
-def test_only_a_part_may_be_asked_for():
+@pytest.mark.parametrize("convention", ["medseg", "monai"])
+@pytest.mark.parametrize("spacing", [None, (5.0, 4.0, 3.0), (1.0, 12.0, None)])
+@pytest.mark.parametrize("crop_to_body", [True, False])
+def test_box_of_the_study_lies_between_the_network_voxels_that_decide_it(convention, spacing, crop_to_body):
     image, _ = make_phantom(3, 4, SMALL)  # oblique SAL
-    whole = preprocess(image, Preprocessing(crop_to_body=False))
-    part = preprocess(image, Preprocessing(), within=(slice(5, 20), slice(3, 17), slice(2, 11)))
-    assert torch.equal(part.image, whole.image[5:20, 3:17, 2:11])
-    assert np.allclose(part.grid.affine[:3, 3], (whole.grid.affine @ [5, 3, 2, 1])[:3])
+    ready = preprocess(image, Preprocessing(spacing, crop_to_body=crop_to_body, convention=convention))
+    ras = reorient(image.voxels, image.grid.affine)[1]
+    box = (slice(8, 21), slice(6, 17), slice(4, 12))
+    corners = np.array([[b.start for b in box], [b.stop - 1 for b in box]])
+    there = np.linalg.solve(ready.grid.affine, ras @ np.c_[corners, [1, 1]].T)[:3].T
+    for part, first, last, length in zip(network_box(ready, box), *there, ready.grid.shape, strict=True):
+        assert part.start <= max(first, 0) + 1e-6
+        assert part.stop - 1 >= min(last, length - 1) - 1e-6
+        assert part.start >= min(first, length - 1) - 1 - 1e-6 or part.start == length - 2  # and no more than needed
+        assert part.stop <= max(last, 0) + 2 + 1e-6
+        assert 0 <= part.start < part.stop <= length
+
+
+def test_box_outside_the_crop_is_the_network_voxel_at_its_edge():
+    voxels = np.full((40, 40, 40), -1000, np.int16)
+    voxels[20:32, 20:32, 20:32] = 0
+    ready = preprocess(Volume(voxels, Grid((40, 40, 40), np.eye(4))), Preprocessing())
+    assert network_box(ready, (slice(0, 3), slice(38, 40), slice(0, 40))) == (
+        slice(0, 2),
+        slice(ready.grid.shape[1] - 2, ready.grid.shape[1]),
+        slice(0, ready.grid.shape[2]),
+    )
 
 
 def test_label_lies_on_monais_grid_as_its_image_does():
@@ -74,20 +95,6 @@ def test_label_lies_on_monais_grid_as_its_image_does():
         for grid, mask in ((label.grid, label.voxels == 1), (ready.grid, classes == 1))
     ]
     assert positions[0] == pytest.approx(positions[1], abs=1.0)
-
-
-def test_part_of_a_study_lies_on_monais_grid_of_the_whole():
-    image, _ = make_phantom(3, 4, SMALL)  # oblique SAL
-    chain = Preprocessing((5.0, 4.0, 3.0), convention="monai", crop_to_body=False)
-    whole = preprocess(image, chain)
-    part = preprocess(image, chain, within=(slice(8, 21), slice(6, 17), slice(4, 12)))
-    assert part.image.numel() < whole.image.numel() / 4
-    start = np.rint(np.linalg.solve(whole.grid.affine, part.grid.affine[:, 3])[:3]).astype(int)
-    inside = tuple(slice(a, a + n) for a, n in zip(start, part.grid.shape, strict=True))
-    assert torch.equal(part.image, whole.image[inside])
-    for wanted, crop in zip((slice(8, 21), slice(6, 17), slice(4, 12)), part.crop, strict=True):
-        assert crop.start <= wanted.start
-        assert crop.stop >= wanted.stop
 
 
 def test_voxels_between_the_ones_looked_at_stay_inside_the_box():

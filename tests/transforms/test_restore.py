@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from medseg.metrics.overlap import confusion, overlap_scores
+from medseg.study.geometry import reorient
 from medseg.study.phantom import SMALL, make_phantom
 from medseg.study.solids import rotation_matrix
 from medseg.transforms.preprocessing import Preprocessed, Preprocessing, preprocess, preprocess_label
@@ -26,6 +27,23 @@ def test_label_comes_back_exactly_when_the_spacing_is_kept(index):
     assert back.dtype == np.uint8
     assert back.flags.c_contiguous
     assert np.array_equal(back, label.voxels)
+
+
+@pytest.mark.parametrize("crop_to_body", [True, False])
+def test_all_outside_a_box_can_be_cleared(crop_to_body):
+    image, label = make_phantom(3, 4, SMALL)  # oblique SAL
+    ready = preprocess(image, Preprocessing(crop_to_body=crop_to_body))
+    scores = F.one_hot(preprocess_label(label, ready, Preprocessing()).long(), 3).permute(2, 3, 0, 1).float()
+    restorer = Restorer(ready, num_extras=1)
+    restorer.add(scores, scores[:, 1:2])
+    box = (slice(5, 30), slice(0, 20), slice(12, 60))
+    inside = np.zeros(label.voxels.shape, bool)
+    reorient(inside, image.grid.affine)[0][box] = True
+    before, extra = restorer.classes.copy(), restorer.extras[0].copy()
+    assert 0 < np.count_nonzero(before[inside]) < np.count_nonzero(before)
+    restorer.clear_outside(box)
+    assert np.array_equal(restorer.classes, np.where(inside, before, 0))
+    assert np.array_equal(restorer.extras[0], np.where(inside, extra, 0))
 
 
 @pytest.mark.parametrize("spacing", [(2.0, 2.4, 3.0), (2.0, 2.4, None), (0.5, 0.6, 1.0)])
