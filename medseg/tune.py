@@ -18,24 +18,36 @@ from medseg.files import atomic_path
 from medseg.reports.progress import Display
 from medseg.run_folder import RunFolder
 from medseg.study.manifest import TEST, read_manifest, split
-from medseg.types import Grid, Study
+from medseg.types import Study, StudyInput
 
 if TYPE_CHECKING:
-    from medseg.evaluation.tuning import Case, Labels, Tuning
+    from medseg.evaluation.candidates import Reading
+    from medseg.evaluation.tuning import Case, Tuning
     from medseg.inference.segmenter import Segmenter
 
 logger = logging.getLogger(__name__)
 
+MOST_CLASSES = 8
+"""Up to which thresholds are tried unless they are asked for: every class's probabilities are kept for every study."""
+
 
 def tune_postprocessing(
-    runs: Sequence[Path], *, min_gain: float = 0.001, device: str = "auto", display: Display | None = None
+    runs: Sequence[Path],
+    *,
+    thresholds: bool | None = None,
+    min_gain: float = 0.001,
+    device: str = "auto",
+    display: Display | None = None,
 ) -> Tuning:
     """Segment the runs' validation studies without post-processing, then choose the steps that help.
 
-    The raw label maps stay in <run>/tuning/<model>/, so that a second call goes on where the first was stopped.
+    The raw label maps and probabilities stay in <run>/tuning/<model>/, so that a second call goes on where the first
+    was stopped.
 
     Args:
         runs: run folders; several are the folds of one cross-validation, whose studies are pooled.
+        thresholds: whether thresholds are tried too, from none on; else those of the models hold. None: up to
+            ``MOST_CLASSES`` classes.
         min_gain: smallest gain in mean Dice that a step is kept for.
         device: auto, cpu or cuda.
         display: where progress is shown.
@@ -56,15 +68,20 @@ def tune_postprocessing(
         if config.label_map.names != names:
             raise ConfigError(f"{folder.path}: expected the classes {names} of {folders[0].path}")
     studies = _validation_studies(folders, configs)
+    trying = len(names) <= MOST_CLASSES if thresholds is None else thresholds
     cases: list[Case] = []
     for folder, config, chosen in zip(folders, configs, studies, strict=True):
-        cases += _cases(folder, config, chosen, device, display)
+        cases += _cases(folder, config, chosen, device, display, thresholds=trying)
     if not cases:
         raise StudyError(f"none of the {sum(map(len, studies))} validation studies could be segmented; see above")
     done = cycle(range(1, len(cases) + 1))  # how many rounds there will be nobody knows
     with display.stage("trying steps", len(cases)):
         return tune(
-            cases, names, min_gain=min_gain, on_case=lambda study_id: display.advance(study_id, completed=next(done))
+            cases,
+            names,
+            thresholds=trying,
+            min_gain=min_gain,
+            on_case=lambda study_id: display.advance(study_id, completed=next(done)),
         )
 
 
@@ -76,15 +93,18 @@ def as_yaml(section: Mapping[str, Any]) -> str:
     return str(text)
 
 
-def write_into_model(run: Path, section: Mapping[str, Any]) -> Path:
-    """Make the section the post-processing of a run's model, in place of what model.json had; thresholds stay.
+def write_into_model(run: Path, tuning: Tuning) -> Path:
+    """Make the kept steps the post-processing of a run's model, in place of what model.json had.
+
+    Thresholds stay as they are where none were tried.
 
     Returns:
         The model.json, written whole or not at all.
     """
     path = RunFolder(Path(run)).model / "model.json"
     entries = json.loads(path.read_text())
-    entries["inference"] = {**_raw(entries["inference"]), "postprocess": {**_thresholds(entries), **section}}
+    stay = {} if tuning.thresholds else _thresholds(entries)
+    entries["inference"] = {**_raw(entries["inference"]), "postprocess": {**stay, **tuning.section}}
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(entries, indent=2) + "\n")
     return path
@@ -125,13 +145,20 @@ def _validation_studies(folders: Sequence[RunFolder], configs: Sequence[Pipeline
 
 
 def _cases(
-    folder: RunFolder, config: PipelineConfig, studies: Sequence[Study], device: str, display: Display
+    folder: RunFolder,
+    config: PipelineConfig,
+    studies: Sequence[Study],
+    device: str,
+    display: Display,
+    *,
+    thresholds: bool,
 ) -> list[Case]:
     from medseg.evaluation.tuning import Case
     from medseg.inference.model import load_segmenter
     from medseg.inference.postprocess import PostProcessing
+    from medseg.inference.segmenter import Wanted
 
-    place = folder.path / "tuning" / _fingerprint(folder.model)
+    place = folder.path / "tuning" / _fingerprint(folder.model, thresholds=thresholds)
     segmenter: Segmenter | None = None
     cases = []
     with display.stage(f"segmenting {folder.run_id}", len(studies)):
@@ -140,10 +167,12 @@ def _cases(
             try:
                 if not path.is_file():
                     if segmenter is None:
-                        segmenter = load_segmenter(folder.model, device)
+                        wanted = Wanted(probabilities=config.label_map.names if thresholds else ())
+                        segmenter = load_segmenter(folder.model, device, wanted=wanted)
                         segmenter.postprocessing = PostProcessing()
-                    segmenter.segment_file(study.image, path)
-                cases.append(Case(study.study_id, _reader(config, study, path)))
+                        segmenter.thresholds = () if thresholds else segmenter.thresholds
+                    _segment(segmenter, study.image, path)
+                cases.append(Case(study.study_id, _reader(config, study, path, thresholds=thresholds)))
             except (StudyError, OSError, MemoryError, RuntimeError) as error:
                 if isinstance(error, CheckpointError):
                     raise  # wrong for every study alike
@@ -152,27 +181,50 @@ def _cases(
     return cases
 
 
-def _reader(config: PipelineConfig, study: Study, path: Path) -> Callable[[], tuple[Labels, Labels, Grid]]:
+def _segment(segmenter: Segmenter, image: Path, output: Path) -> None:
+    """Write a study's probabilities as bytes, then its raw label map: where that stands, all is there."""
+    from medseg.study.inputs import read_input
+    from medseg.study.nifti import write_fractions, write_labels
+
+    volume = read_input(StudyInput("", image))
+    result = segmenter.segment_volume(volume)
+    for index, name in enumerate(result.probabilities, start=1):
+        write_fractions(_probability(output, index), result.probabilities[name], volume)
+    write_labels(output, result.classes, volume)
+
+
+def _probability(label_map: Path, index: int) -> Path:
+    """The file of a class's probabilities beside a study's label map."""
+    return label_map.with_name(label_map.name.replace(".nii.gz", f"__probability_{index}.nii.gz"))
+
+
+def _reader(config: PipelineConfig, study: Study, path: Path, *, thresholds: bool) -> Callable[[], Reading]:
+    import numpy as np
+
+    from medseg.evaluation.candidates import Reading
     from medseg.study.geometry import require_same_grid
-    from medseg.study.nifti import read_labels
+    from medseg.study.nifti import read_fractions, read_labels
 
     reference_map = build.label_map_of(config)(study)
     own_map = build.segmentation_map(config.label_map.names)
+    classes = range(1, len(config.label_map.names) + 1)
 
-    def read() -> tuple[Labels, Labels, Grid]:
+    def read() -> Reading:
         assert study.label is not None  # split() refuses a validation study without one
         reference = read_labels(study.label, reference_map, study.study_id)
         segmentation = read_labels(path, own_map, study.study_id)
         require_same_grid(reference.grid, segmentation.grid, f"{study.study_id}: reference and segmentation")
-        return reference.voxels, segmentation.voxels, reference.grid
+        found = np.stack([read_fractions(_probability(path, c)) for c in classes]) if thresholds else None
+        return Reading(reference.voxels, segmentation.voxels, reference.grid, found)
 
     return read
 
 
-def _fingerprint(model: Path) -> str:
+def _fingerprint(model: Path, *, thresholds: bool) -> str:
     """Changes with the weights and with every setting that a raw label map depends on."""
     entries = json.loads((model / "model.json").read_text())
-    settings = {**entries, "inference": {**_raw(entries["inference"]), **_thresholds(entries)}}
+    decided = {"probabilities": True} if thresholds else _thresholds(entries)
+    settings = {**entries, "inference": {**_raw(entries["inference"]), **decided}}
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     with (model / "weights.safetensors").open("rb") as file:
         while block := file.read(1 << 20):

@@ -15,14 +15,19 @@ from medseg import build
 from medseg.config.load import dump, load_pipeline
 from medseg.config.schema import PipelineConfig
 from medseg.errors import CheckpointError, ConfigError, ManifestError, StudyError
+from medseg.evaluation.candidates import Step
+from medseg.evaluation.tuning import Gain, Tuning
 from medseg.inference import segmenter as segmenters
 from medseg.inference.model import load_segmenter, save_model
-from medseg.inference.postprocess import Inside, PostProcessing, postprocess
+from medseg.inference.postprocess import Inside, PostProcessing
+from medseg.inference.result import Segmentation
 from medseg.reports.progress import Display
 from medseg.run_folder import RunFolder, new_run
+from medseg.study.inputs import read_input
 from medseg.study.manifest import read_manifest, write_manifest
-from medseg.study.nifti import read_image, read_labels, write_labels
+from medseg.study.nifti import read_fractions, read_labels
 from medseg.tune import as_yaml, tune_postprocessing, write_into_model
+from medseg.types import StudyInput, Volume
 
 QUIET = Display(quiet=True)
 SECTION = {"inside": {"tumour": {"of": ["liver"], "margin_mm": 20.0}}}
@@ -43,35 +48,43 @@ def faulty(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every study comes out as its reference with a tumour in the corner; a list of what was segmented."""
     seen: list[str] = []
 
-    def segment_file(self: segmenters.Segmenter, image: Path, output: Path) -> Path:
-        seen.append(image.name)
-        volume = read_image(image)
-        label = image.parents[1] / "labels" / image.name
+    paths: list[Path] = []
+
+    def read(study: StudyInput) -> Volume:
+        paths.append(study.path)
+        return read_input(study)
+
+    def segment_volume(self: segmenters.Segmenter, image: Volume) -> Segmentation:
+        assert not self.postprocessing
+        seen.append(paths[-1].name)
+        label = paths[-1].parents[1] / "labels" / paths[-1].name
         classes = read_labels(label, build.segmentation_map(self.spec.class_names)).voxels.copy()
         classes[0, 0, 0] = 2
-        raw = postprocess(classes, volume.grid, self.postprocessing) if self.postprocessing else classes
-        write_labels(output, raw, volume)
-        return output
+        probabilities = {n: np.uint8(255) * (classes == c) for c, n in enumerate(self.spec.class_names, start=1)}
+        return Segmentation(classes, self.spec.class_names, probabilities if self.wanted.probabilities else {})
 
-    monkeypatch.setattr(segmenters.Segmenter, "segment_file", segment_file)
+    monkeypatch.setattr("medseg.study.inputs.read_input", read)
+    monkeypatch.setattr(segmenters.Segmenter, "segment_volume", segment_volume)
     return seen
 
 
 Config = Callable[..., PipelineConfig]
 
 
+@pytest.mark.parametrize("tried", [None, False])
 def test_the_step_that_mends_is_found_on_the_validation_fold_and_used_by_the_model(
-    tiny_config: Config, faulty: list[str]
+    tiny_config: Config, faulty: list[str], tried: bool | None
 ) -> None:
     config = tiny_config("inference.postprocess.fill_holes=[liver]", "inference.postprocess.thresholds={tumour: 0.3}")
     run = make_run(config)
-    tuning = tune_postprocessing([run], device="cpu", display=QUIET)
+    tuning = tune_postprocessing([run], thresholds=tried, device="cpu", display=QUIET)
     assert faulty == ["phantom_000.nii.gz"]  # fold 0 alone
     assert tuning.studies == 1
     assert tuning.section == SECTION
-    path = write_into_model(run, tuning.section)
+    assert any(gain.step.kind == "thresholds" for gain in tuning.refused) is (tried is None)
+    path = write_into_model(run, tuning)
     written = json.loads(path.read_text())["inference"]
-    assert written["postprocess"] == {"thresholds": {"tumour": 0.3}, **SECTION}
+    assert written["postprocess"] == {**({} if tried is None else {"thresholds": {"tumour": 0.3}}), **SECTION}
     assert written["overlap"] == 0.25
     assert load_segmenter(run, "cpu").postprocessing == PostProcessing({2: Inside((1,), 20.0)})
     assert sorted(p.name for p in path.parent.iterdir()) == ["model.json", "weights.safetensors"]
@@ -80,20 +93,24 @@ def test_the_step_that_mends_is_found_on_the_validation_fold_and_used_by_the_mod
 def test_a_second_call_segments_nothing_again_until_the_weights_change(tiny_config: Config, faulty: list[str]) -> None:
     run = make_run(tiny_config())
     first = tune_postprocessing([run], device="cpu", display=QUIET)
-    write_into_model(run, first.section)  # post-processing is no part of a raw label map
+    write_into_model(run, first)  # post-processing is no part of a raw label map
     assert tune_postprocessing([run], device="cpu", display=QUIET) == first
     assert len(faulty) == 1
+    stored = sorted(p.name for p in run.glob("tuning/*/*"))
+    assert stored == [f"phantom_000{end}.nii.gz" for end in ("", "__probability_1", "__probability_2")]
+    assert len(tune_postprocessing([run], thresholds=False, device="cpu", display=QUIET).refused) < len(first.refused)
+    assert len(faulty) == 2  # the models' own thresholds are a setting of their own
     other = build.network(tiny_config("training.seed=1"))
     save_model(run / "model", other, build.model_spec(tiny_config()))
     tune_postprocessing([run], device="cpu", display=QUIET)
-    assert len(faulty) == 2
+    assert len(faulty) == 3
 
 
 def test_folds_are_pooled_each_segmented_by_its_own_run(tiny_config: Config, faulty: list[str]) -> None:
     runs = [make_run(tiny_config(f"data.fold={fold}")) for fold in (0, 2)]
     assert tune_postprocessing(runs, device="cpu", display=QUIET).studies == 2
     assert faulty == ["phantom_000.nii.gz", "phantom_002.nii.gz"]
-    assert [len(list(run.glob("tuning/*/*.nii.gz"))) for run in runs] == [1, 1]
+    assert [len(list(run.glob("tuning/*/*.nii.gz"))) for run in runs] == [3, 3]
 
 
 def test_a_study_twice_is_refused(tiny_config: Config, faulty: list[str]) -> None:
@@ -159,7 +176,7 @@ def test_a_model_older_than_the_section_is_written_anew(tiny_config: Config) -> 
     entries["inference"]["keep_largest"] = ["tumour"]
     path.write_text(json.dumps(entries))
     assert load_segmenter(run, "cpu").postprocessing == PostProcessing(keep_largest=(2,))
-    write_into_model(run, {"fill_holes": ["liver"]})
+    write_into_model(run, Tuning((Gain(Step("fill_holes", "liver"), 0.5, 1.0, 1, 0),), (), 1))
     assert load_segmenter(run, "cpu").postprocessing == PostProcessing(fill_holes=(1,))
 
 
@@ -168,5 +185,8 @@ def test_the_network_itself_segments_without_post_processing(tiny_config: Config
     run = make_run(config)
     tune_postprocessing([run], device="cpu", display=QUIET)
     (raw,) = run.glob("tuning/*/phantom_000.nii.gz")
+    liver = read_fractions(raw.with_name("phantom_000__probability_1.nii.gz"))
+    assert liver.dtype == np.uint8
+    assert len(np.unique(liver)) > 2
     classes = read_labels(raw, build.segmentation_map(config.label_map.names)).voxels
     assert np.count_nonzero(classes) > 0

@@ -137,6 +137,10 @@ def tune_postprocessing(
     runs: Annotated[list[Path], typer.Argument(help="Run folders: one fold, or all of a cross-validation.")],
     output: Annotated[Path | None, typer.Option(help="YAML to write, for a pipeline's include.")] = None,
     write: Annotated[bool, typer.Option("--write", help="Make it the post-processing of the runs' models.")] = False,
+    thresholds: Annotated[
+        bool | None,
+        typer.Option("--thresholds/--no-thresholds", help="Try thresholds too; by default up to 8 classes."),
+    ] = None,
     min_gain: Annotated[float, typer.Option(min=0.0, help="Smallest gain in mean Dice worth a step.")] = 0.001,
     device: Annotated[Device, typer.Option(help="Where it runs.")] = Device.AUTO,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
@@ -150,7 +154,7 @@ def tune_postprocessing(
     from medseg.tune import as_yaml, write_into_model
     from medseg.tune import tune_postprocessing as choose
 
-    tuning = choose(runs, min_gain=min_gain, device=device.value, display=Display(quiet=quiet))
+    tuning = choose(runs, thresholds=thresholds, min_gain=min_gain, device=device.value, display=Display(quiet=quiet))
     Console().print(tuning_table(tuning))
     text = as_yaml(tuning.section)
     print(text, end="")
@@ -159,7 +163,7 @@ def tune_postprocessing(
             path.write_text(text)
         print(f"written: {output}")
     for run_folder in runs if write else ():
-        print(f"written: {write_into_model(run_folder, tuning.section)}")
+        print(f"written: {write_into_model(run_folder, tuning)}")
 
 
 def _model_folder(model: str) -> Path:

@@ -9,33 +9,21 @@ The steps are chosen on the very studies that they are scored on; the gains are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from medseg.errors import ConfigError
-from medseg.inference.postprocess import by_name, postprocess
+from medseg.evaluation.candidates import Reading, Step, candidates, cleaned, cut, possible, section
 from medseg.metrics.overlap import confusion, mean_defined, overlap_scores
-from medseg.types import IGNORE_INDEX, Grid
-
-MARGINS_MM = (20.0, 10.0, 5.0, 2.0)
-"""Margins tried for ``inside``, the gentlest first: of equal gains the first is kept."""
-
-MINIMA_ML = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-"""Volumes tried for ``minimum_ml``, the gentlest first."""
 
 _SAME = 1e-12
 """Means that differ by less differ by rounding."""
 
 Dice = NDArray[np.float64]
 """(studies, classes), background left out; NaN where both lack the class."""
-
-Labels = NDArray[np.uint8]
-Kind = Literal["keep_largest", "fill_holes", "inside", "minimum_ml"]
 
 
 @dataclass(frozen=True)
@@ -44,36 +32,11 @@ class Case:
 
     Attributes:
         study_id: the study.
-        read: its reference and its raw segmentation, (I, J, K) class indices each, and their grid.
+        read: its reference and its raw segmentation.
     """
 
     study_id: str
-    read: Callable[[], tuple[Labels, Labels, Grid]]
-
-
-@dataclass(frozen=True)
-class Step:
-    """One candidate.
-
-    Attributes:
-        kind: the key of the YAML section.
-        label: the class that it concerns.
-        of: the organ of ``inside``.
-        amount: millimetres of ``inside``, millilitres of ``minimum_ml``.
-    """
-
-    kind: Kind
-    label: str
-    of: str = ""
-    amount: float = 0.0
-
-    def __str__(self) -> str:
-        match self.kind:
-            case "inside":
-                return f"inside: {self.label} in {self.of} + {self.amount:g} mm"
-            case "minimum_ml":
-                return f"minimum_ml: {self.label} {self.amount:g} ml"
-        return f"{self.kind}: {self.label}"
+    read: Callable[[], Reading]
 
 
 @dataclass(frozen=True)
@@ -110,11 +73,13 @@ class Tuning:
         kept: the steps that were kept, in the order in which they were found.
         refused: the others, as they stood when they were last tried.
         studies: how many studies they were tried on.
+        thresholds: whether thresholds were among them.
     """
 
     kept: tuple[Gain, ...]
     refused: tuple[Gain, ...]
     studies: int
+    thresholds: bool = False
 
     @property
     def section(self) -> dict[str, Any]:
@@ -134,17 +99,20 @@ def tune(
     cases: Sequence[Case],
     class_names: Sequence[str],
     *,
+    thresholds: bool = False,
     min_gain: float = 0.001,
     on_case: Callable[[str], None] = lambda study_id: None,
 ) -> Tuning:
     """Choose the steps that help.
 
     Round by round, every candidate is tried on every study together with the steps kept so far. The one that raises the
-    mean Dice of its class the most is kept, if by more than ``min_gain`` and if it lowers the mean of no other class.
+    mean Dice of its class the most is kept, if by more than ``min_gain`` and if it lowers the mean of no other class by
+    more than that.
 
     Args:
         cases: the validation studies; each is read once a round, and cut to what is labelled.
         class_names: foreground names, class 1 first.
+        thresholds: whether thresholds are tried; every case then reads probabilities.
         min_gain: in Dice.
         on_case: called with the id after each study of each round.
 
@@ -152,11 +120,11 @@ def tune(
         Kept and refused steps; nothing kept where nothing helps or there is no study.
     """
     found = _Search()
-    open_ = list(candidates(class_names))
+    open_ = list(candidates(class_names, thresholds=thresholds))
     base = _dice(cases, [{}], class_names, lambda study_id: None)[0] if cases else np.empty((0, len(class_names)))
     while open_:
         steps = [gain.step for gain in found.kept]
-        open_ = [step for step in open_ if _possible([*steps, step], class_names)]
+        open_ = [step for step in open_ if possible([*steps, step], class_names)]
         tried = _dice(cases, [section([*steps, step]) for step in open_], class_names, on_case)
         gains = [_gain(s, base, dice, class_names, min_gain) for s, dice in zip(open_, tried, strict=True)]
         found.refused |= {gain.step: gain for gain in gains}
@@ -170,37 +138,7 @@ def tune(
         base = tried[best]
         open_ = [step for step in open_ if (step.kind, step.label) != (open_[best].kind, open_[best].label)]
     refused = [_outdone(gain, found.kept) for gain in found.refused.values()]
-    return Tuning(tuple(found.kept), tuple(refused), len(cases))
-
-
-def candidates(class_names: Sequence[str]) -> Iterator[Step]:
-    """All steps that are tried, the gentler ones first."""
-    for name in class_names:
-        yield Step("fill_holes", name)
-        for organ in class_names:
-            if organ != name:
-                yield from (Step("inside", name, organ, margin) for margin in MARGINS_MM)
-        yield from (Step("minimum_ml", name, amount=minimum) for minimum in MINIMA_ML)
-        yield Step("keep_largest", name)
-
-
-def section(steps: Sequence[Step]) -> dict[str, Any]:
-    """Steps as ``inference.postprocess`` of a pipeline; keys without a step are left out."""
-    entries: dict[str, Any] = {
-        "inside": {s.label: {"of": [s.of], "margin_mm": s.amount} for s in steps if s.kind == "inside"},
-        "keep_largest": [s.label for s in steps if s.kind == "keep_largest"],
-        "fill_holes": [s.label for s in steps if s.kind == "fill_holes"],
-        "minimum_ml": {s.label: s.amount for s in steps if s.kind == "minimum_ml"},
-    }
-    return {key: value for key, value in entries.items() if value}
-
-
-def _possible(steps: Sequence[Step], class_names: Sequence[str]) -> bool:
-    try:
-        by_name(section(steps), class_names)
-    except ConfigError:  # each inside the other
-        return False
-    return True
+    return Tuning(tuple(found.kept), tuple(refused), len(cases), thresholds)
 
 
 def _dice(
@@ -210,26 +148,15 @@ def _dice(
     on_case: Callable[[str], None],
 ) -> list[Dice]:
     """The Dice that each section would give."""
-    settings = [by_name(entries, class_names) for entries in sections]
-    tried = np.full((len(settings), len(cases), len(class_names)), np.nan)
+    tried = np.full((len(sections), len(cases), len(class_names)), np.nan)
     for row, case in enumerate(cases):
-        reference, segmentation, grid = _cut(*case.read())
-        for index, setting in enumerate(settings):
-            cleaned = postprocess(segmentation, grid, setting)
-            scores = overlap_scores(confusion(reference, cleaned, len(class_names) + 1))
+        reading = cut(case.read())
+        for index, entries in enumerate(sections):
+            classes = cleaned(reading, entries, class_names)
+            scores = overlap_scores(confusion(reading.reference, classes, len(class_names) + 1))
             tried[index, row] = scores.dice[1:]
         on_case(case.study_id)
     return list(tried)
-
-
-def _cut(reference: Labels, segmentation: Labels, grid: Grid) -> tuple[Labels, Labels, Grid]:
-    """Without the empty space around, but for one voxel: no step sees the difference, and all are much faster."""
-    labelled = (segmentation > 0) | ((reference > 0) & (reference != IGNORE_INDEX))
-    found = ndimage.find_objects(labelled.view(np.uint8))
-    box = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in found[0]) if found else (slice(0, 1),) * 3
-    cut = segmentation[box].copy()
-    i, j, k = cut.shape
-    return reference[box].copy(), cut, Grid((i, j, k), grid.affine)
 
 
 def _gain(step: Step, base: Dice, dice: Dice, class_names: Sequence[str], min_gain: float) -> Gain:
@@ -242,7 +169,7 @@ def _gain(step: Step, base: Dice, dice: Dice, class_names: Sequence[str], min_ga
         refused = "in no study"
     for other, name in enumerate(class_names):
         loss = mean_defined(base[:, other]) - mean_defined(dice[:, other])
-        if other != own and loss > _SAME:
+        if other != own and loss > max(min_gain, _SAME):  # what is worth no step is worth no refusal
             refused = f"lowers {name} by {loss:.4f}"
     return Gain(step, before, after, int((change > _SAME).sum()), int((change < -_SAME).sum()), refused)
 

@@ -172,6 +172,19 @@ def write_fractions(path: Path, fractions: NDArray[np.uint8], like: Volume | Gri
     _write(Path(path), fractions, like, header, slope=_FRACTION)
 
 
+def read_fractions(path: Path) -> NDArray[np.uint8]:
+    """What ``write_fractions`` wrote: (I, J, K) uint8, the fraction times 255.
+
+    Raises:
+        StudyError: as ``read_image``.
+        TypeError: other voxels than bytes.
+    """
+    stored = read_stored(Path(path), str(path))[1]
+    if stored.dtype != np.uint8:
+        raise TypeError(f"{path}: expected uint8 fractions of 255, found {stored.dtype}")
+    return np.asarray(stored)
+
+
 def write_image(path: Path, voxels: NDArray[Any], like: Volume | Grid, header: Any = None) -> None:
     """Write an int16 or float32 image as ``write_labels`` writes a segmentation.
 

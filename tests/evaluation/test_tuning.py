@@ -3,15 +3,16 @@
 import numpy as np
 import pytest
 
-from medseg.evaluation.tuning import Case, Step, candidates, section, tune
+from medseg.evaluation.candidates import Reading
+from medseg.evaluation.tuning import Case, tune
 from medseg.types import IGNORE_INDEX, Grid
 
 NAMES = ("liver", "tumour")
 MM = np.diag([5.0, 5.0, 5.0, 1.0])  # 0.125 ml a voxel
 
 
-def case(study_id, reference, segmentation):
-    return Case(study_id, lambda: (reference, segmentation, Grid(reference.shape, MM)))
+def case(study_id, reference, segmentation, probabilities=None):
+    return Case(study_id, lambda: Reading(reference, segmentation, Grid(reference.shape, MM), probabilities))
 
 
 def liver():
@@ -129,18 +130,30 @@ def test_the_arrays_stay_as_they_are_and_every_study_is_told_each_round():
     assert seen == ["a", "b"] * (len(tuning.kept) + 1)
 
 
-def test_candidates_come_from_the_gentle_to_the_harsh():
-    assert [str(step) for step in candidates(("liver",))] == [
-        "fill_holes: liver",
-        *(f"minimum_ml: liver {ml} ml" for ml in ("0.05", "0.1", "0.2", "0.5", "1", "2", "5")),
-        "keep_largest: liver",
-    ]
-    assert "inside: tumour in liver + 5 mm" in map(str, candidates(NAMES))
+def test_a_threshold_finds_what_the_arg_max_misses():
+    reference = with_tumours()
+    raw = liver()
+    raw[reference == 2] = 1  # no tumour is ever the likeliest
+    probabilities = np.zeros((2, *raw.shape), np.uint8)
+    probabilities[0][reference == 1] = 240
+    probabilities[:, reference == 2] = np.array([[150], [90]], np.uint8)  # 0.59 and 0.35
+    probabilities[1, 5, 10, 10] = 60
+    tuning = tune([case("a", reference, raw, probabilities)], NAMES, thresholds=True)
+    assert kept(tuning) == ["thresholds: tumour 0.3"]
+    assert (tuning.kept[0].before, tuning.kept[0].after, tuning.kept[0].better) == (0.0, 1.0, 1)
+    assert tuning.section == {"thresholds": {"tumour": 0.3}}
+    assert tuning.thresholds
+    assert kept(tune([case("a", reference, raw)], NAMES)) == []
 
 
-def test_steps_become_the_section():
-    steps = [Step("minimum_ml", "tumour", amount=0.1), Step("inside", "tumour", "liver", 5.0)]
-    assert section(steps) == {
-        "inside": {"tumour": {"of": ["liver"], "margin_mm": 5.0}},
-        "minimum_ml": {"tumour": 0.1},
-    }
+def test_a_step_that_lowers_another_class_hardly_is_kept():
+    reference = with_tumours()
+    raw = liver()
+    probabilities = np.zeros((2, *raw.shape), np.uint8)
+    probabilities[0][reference == 1] = 240
+    probabilities[:, reference == 2] = np.array([[150], [90]], np.uint8)
+    probabilities[:, 2, 3, 3] = 150, 90  # one voxel of the liver goes with the tumours
+    tuning = tune([case("a", reference, raw, probabilities)], NAMES, thresholds=True, min_gain=0.01)
+    assert kept(tuning)[0] == "thresholds: tumour 0.3"
+    strict = tune([case("a", reference, raw, probabilities)], NAMES, thresholds=True, min_gain=0.0001)
+    assert "thresholds: tumour 0.3" in kept(strict)  # the liver gains more from the tumours that leave it
