@@ -12,6 +12,7 @@ from medseg.study.geometry import require_same_grid
 from medseg.study.nifti import (
     AIR_HU,
     label_values,
+    read_fractions,
     read_grid,
     read_image,
     read_image_counted,
@@ -303,6 +304,7 @@ def test_fractions_are_read_as_0_to_1(tmp_path):
 
     fractions = np.array([0, 51, 255], np.uint8).reshape(1, 1, 3)
     write_fractions(tmp_path / "a.nii.gz", fractions, Grid((1, 1, 3), np.eye(4)))
+    assert read_fractions(tmp_path / "a.nii.gz").tolist() == fractions.tolist()
     back = nibabel.load(tmp_path / "a.nii.gz")
     assert back.get_data_dtype() == np.uint8
     for values in (
@@ -314,6 +316,9 @@ def test_fractions_are_read_as_0_to_1(tmp_path):
         assert values.max() <= 1.0
     with pytest.raises(TypeError, match="expected uint8 fractions of 255, found float64"):
         write_fractions(tmp_path / "a.nii.gz", fractions / 255, Grid((1, 1, 3), np.eye(4)))
+    write_image(tmp_path / "b.nii.gz", np.zeros((1, 1, 3), np.int16), Grid((1, 1, 3), np.eye(4)))
+    with pytest.raises(TypeError, match="expected uint8 fractions of 255, found int16"):
+        read_fractions(tmp_path / "b.nii.gz")
 
 
 def test_header_of_another_grid_is_refused(tmp_path):
