@@ -38,3 +38,17 @@ def test_no_number_is_cut_at_80_columns():
     text = text_of(80)
     assert max(len(line) for line in text.splitlines()) <= 80
     assert all(number in text for number in ("0.7504", "+0.2500", "-0.2500"))
+
+
+def test_of_several_amounts_the_best_is_shown_and_none_beside_a_kept_one():
+    def step(least, gain, refused="", label="tumour"):
+        return Gain(Step("thresholds", label, amount=least), 0.5, 0.5 + gain, 1, 1, refused)
+
+    refused = (step(0.3, 0.1, "outdone"), step(0.4, -0.2, "lowers it", "liver"), step(0.5, -0.1, "lowers it", "liver"))
+    console = Console(width=120, file=io.StringIO(), force_terminal=False)
+    console.print(tuning_table(Tuning((step(0.2, 0.2),), refused, 3, thresholds=True)))
+    text = console.file.getvalue()
+    assert [part for part in ("tumour 0.2", "tumour 0.3", "liver 0.4", "liver 0.5") if part in text] == [
+        "tumour 0.2",
+        "liver 0.5",
+    ]
