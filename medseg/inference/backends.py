@@ -6,7 +6,8 @@ import logging
 import math
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 
 import torch
@@ -36,16 +37,22 @@ def run_with(backend: str, network: nn.Module, in_channels: int, window: Sequenc
         window: voxels of a window, two or three numbers; other sizes are left to torch.
 
     Raises:
-        CheckpointError: an unknown name, or OpenVINO is not installed.
+        CheckpointError: an unknown name, or OpenVINO is not installed or cannot run the network.
     """
     if backend == "torch":
         return network
     if backend not in BACKENDS:
         raise CheckpointError(f"backend: expected one of {', '.join(BACKENDS)}, found {backend!r}")
-    if backend == "auto" and find_spec("openvino") is None:
+    if backend == "openvino":
+        return _checked(_OpenVINO(network, in_channels, window), network, in_channels, window)
+    if find_spec("openvino") is None:
         return network
-    found = _checked(_OpenVINO(network, in_channels, window), network, in_channels, window)
-    return _faster(found, network, in_channels, window) if backend == "auto" else found
+    try:
+        found = _checked(_OpenVINO(network, in_channels, window), network, in_channels, window)
+    except CheckpointError as error:
+        logger.warning("%s; running with torch", error)
+        return network
+    return _faster(found, network, in_channels, window)
 
 
 def _faster(candidate: Network, network: nn.Module, in_channels: int, window: Sequence[int]) -> Network:
@@ -84,6 +91,18 @@ def _checked(candidate: Network, network: nn.Module, in_channels: int, window: S
     return network
 
 
+@contextmanager
+def _root_logger_kept() -> Iterator[None]:
+    """A conversion that fails leaves the root logger silent for warnings, everybody's."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.handlers[:] = handlers
+
+
 class _OpenVINO:
     """One window at a time: batches gain nothing on a CPU, and a fixed shape compiles best."""
 
@@ -93,11 +112,16 @@ class _OpenVINO:
         except ImportError as error:
             raise CheckpointError("backend openvino: not installed; pip install 'medseg[openvino]'") from error
         self._network, self._shape = network, (in_channels, *window)
-        with torch.inference_mode(), warnings.catch_warnings():
+        with torch.inference_mode(), warnings.catch_warnings(), _root_logger_kept():
             warnings.simplefilter("ignore")  # tracing fixes sizes: they are fixed here, and the result is compared
-            model = openvino.convert_model(
-                with_blockwise_norms(network), example_input=torch.zeros((1, *self._shape)), input=[(1, *self._shape)]
-            )
+            example = torch.zeros((1, *self._shape))
+            try:
+                model = openvino.convert_model(
+                    with_blockwise_norms(network), example_input=example, input=[(1, *self._shape)]
+                )
+            except Exception as error:  # of many kinds, for an operation that it does not know
+                *_, why = str(error).split("\n\nAt:")[0].strip().splitlines() or [type(error).__name__]
+                raise CheckpointError(f"backend openvino: it cannot run this network ({why.strip()})") from error
         settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
         self._compiled = openvino.compile_model(model, "CPU", settings)
 

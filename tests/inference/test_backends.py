@@ -68,6 +68,22 @@ def test_auto_is_torch_where_nothing_else_is_installed_or_equal(monkeypatch):
     assert run_with("auto", network, 1, (4, 4)) is network
 
 
+class Unknown(nn.Module):
+    """An operation that OpenVINO does not know."""
+
+    def forward(self, x):
+        return torch.linalg.eigvals(x).real
+
+
+def test_network_that_openvino_cannot_run_is_refused_and_auto_is_torch(caplog):
+    network = Unknown().eval()
+    with pytest.raises(CheckpointError, match=r"backend openvino: it cannot run this network \(.*linalg_eigvals"):
+        run_with("openvino", network, 1, (4, 4))
+    with caplog.at_level(logging.WARNING):
+        assert run_with("auto", network, 1, (4, 4)) is network
+    assert "linalg_eigvals); running with torch" in caplog.text
+
+
 def test_unknown_runtime_is_refused():
     with pytest.raises(CheckpointError, match="expected one of torch, openvino, auto, found 'tensorrt'"):
         run_with("tensorrt", nn.Identity(), 1, (4, 4))
