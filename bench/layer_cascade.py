@@ -20,11 +20,11 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
+from medseg.networks.architectures.layer_cascade import LayerCascade
 from medseg.networks.encoders import Backbone
-from medseg.networks.layer_cascade import LayerCascade
+from medseg.networks.layers.sizes import pad_small
 from medseg.networks.outputs import TrainingOutput, to_size
-from medseg.networks.sizes import pad_small
-from medseg.study.phantom import PhantomOptions, make_phantom
+from medseg.phantom.make import PhantomOptions, make_phantom
 
 SLICES = PhantomOptions(field_of_view_mm=(370.0, 370.0, 300.0), spacing_mm=(0.75, 0.75), slice_spacing_mm=(10.0, 10.0))
 PATCHES = PhantomOptions(field_of_view_mm=(370.0, 370.0, 300.0), spacing_mm=(1.5, 1.5), slice_spacing_mm=(3.0, 3.0))

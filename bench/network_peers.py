@@ -23,10 +23,10 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from medseg.networks import build_network  # noqa: E402
-from medseg.networks.aspp import ImagePooling  # noqa: E402
-from medseg.networks.blocks import BATCH_NORM  # noqa: E402
 from medseg.networks.encoders import Backbone  # noqa: E402
-from medseg.networks.upsampling import resize  # noqa: E402
+from medseg.networks.layers.aspp import ImagePooling  # noqa: E402
+from medseg.networks.layers.blocks import BATCH_NORM  # noqa: E402
+from medseg.networks.layers.upsampling import resize  # noqa: E402
 
 RESULTS = ROOT / "bench" / "results" / "network_peers.json"
 NOISE = 1e-9

@@ -212,7 +212,7 @@ def convolution_speed(dims: int, device: str) -> float:
     """GMAC/s of a plain convolution: what the machine can do, in the precision and layout of the networks."""
     import torch
 
-    from medseg.networks.blocks import conv
+    from medseg.networks.layers.blocks import conv
 
     channels, size = REFERENCES[device][dims]
     precision = torch.bfloat16 if device == "cuda" else torch.float32

@@ -175,8 +175,8 @@ def ours(spec: Entry) -> Entry:
 def child(spec: Entry) -> Entry:
     """Load, then read, segment and write one study; loading is not counted, as with the peers."""
     import medseg.inference.segmenter as module
+    from medseg.inference.load import load_segmenter
     from medseg.inference.memory import bytes_of, resident_bytes
-    from medseg.inference.model import load_segmenter
     from medseg.study.nifti import read_image, write_labels
 
     device = spec.get("device", "cpu")
@@ -325,9 +325,10 @@ def untrained(classes: int) -> Path:
     """The liver network with random weights and so many classes."""
     import torch
 
-    from medseg.inference.model import load_segmenter, save_model
+    from medseg.inference.load import load_segmenter
+    from medseg.model.folder import save_model
+    from medseg.model.spec import ModelSpec
     from medseg.networks import build_network
-    from medseg.types import ModelSpec
 
     folder = WORK / f"untrained_{classes}"
     if not (folder / "model.json").is_file():

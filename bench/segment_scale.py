@@ -199,9 +199,9 @@ def write_model(folder: Path) -> None:
     """An untrained 3D U-Net of 16 to 128 channels for windows of 96 x 96 x 64."""
     import torch
 
-    from medseg.inference.model import save_model
+    from medseg.model.folder import save_model
+    from medseg.model.spec import ModelSpec
     from medseg.networks import build_network
-    from medseg.types import ModelSpec
 
     torch.manual_seed(0)
     preprocessing = {"spacing_mm": (1.5, 1.5, 2.0), "intensity_range_hu": (-100.0, 240.0)}
@@ -212,7 +212,7 @@ def write_model(folder: Path) -> None:
 
 def phantom(size: int) -> NDArray[np.int16]:
     """Voxels of an adult, ``size`` x ``size`` x ``size / 2``."""
-    from medseg.study.phantom import PhantomOptions, make_phantom
+    from medseg.phantom.make import PhantomOptions, make_phantom
 
     extent_mm = (370.0, 370.0, 300.0)
     spacing = (extent_mm[0] / size, extent_mm[0] / size), (2 * extent_mm[2] / size, 2 * extent_mm[2] / size)

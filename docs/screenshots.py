@@ -24,8 +24,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
 from medseg.evaluation import Evaluation, ScoringOptions, score_arrays
+from medseg.phantom.make import DEMO, PhantomOptions, make_phantom
 from medseg.reports.page import ReportStudy, write_report
-from medseg.study.phantom import DEMO, PhantomOptions, make_phantom
 from medseg.types import Volume
 
 CLASSES = ("liver", "tumour")
@@ -132,8 +132,8 @@ runs_dir: {folder}/runs
 def picture_mlflow(folder: Path) -> None:
     """``mlflow_page.png``: the charts of a short training, as the link that medseg prints opens them."""
     from medseg.config.load import load_pipeline
-    from medseg.run import run
-    from medseg.study.phantom import PhantomOptions, write_phantoms
+    from medseg.phantom.make import PhantomOptions, write_phantoms
+    from medseg.runs.run import run
     from medseg.tracking import newest_run_url, ui_command
 
     with tempfile.TemporaryDirectory() as name, browser(1400, 1000) as driver:

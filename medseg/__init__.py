@@ -24,7 +24,7 @@ __all__ = ["__version__", "load_segmenter"]
 
 
 def load_segmenter(model: Any, device: str = "auto", **options: Any) -> Segmenter:
-    """Load a model folder, or several as an ensemble; see ``inference.model.load_segmenter`` for the options."""
-    from medseg.inference.model import load_segmenter as load
+    """Load a model folder, or several as an ensemble; see ``inference.load.load_segmenter`` for the options."""
+    from medseg.inference.load import load_segmenter as load
 
     return load(model, device, **options)

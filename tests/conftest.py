@@ -15,7 +15,10 @@ import pytest
 from medseg.types import DicomSource, Grid, Volume
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from medseg.config.schema import PipelineConfig
+    from medseg.model.spec import ModelSpec
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +67,7 @@ runs_dir: {runs}
 @pytest.fixture(scope="session")
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of six tiny phantoms: folds 0 to 3, phantom_004 and phantom_005 in fold test. Not to be changed."""
-    from medseg.study.phantom import SMALL, write_phantoms
+    from medseg.phantom.make import SMALL, write_phantoms
 
     folder = tmp_path_factory.mktemp("phantoms")
     write_phantoms(folder, 6, seed=3, options=SMALL)
@@ -166,3 +169,37 @@ def mlflow_client(tracking_uri: str) -> Any:
     import mlflow
 
     return mlflow.MlflowClient(tracking_uri=tracking_uri)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Callable[..., tuple[Path, nn.Module, ModelSpec]]:
+    """Save a U-Net of random weights and what model.json says: ``model("slab", keep_largest=["liver"])``."""
+
+    import torch
+
+    from medseg.model.folder import save_model
+    from medseg.model.spec import ModelSpec
+    from medseg.networks import build_network
+
+    options = {"channels": [2, 4], "strides": [2], "num_res_units": 0, "norm": "instance"}
+
+    def make(mode: str = "patch", folder: Path = tmp_path / "model", **inference: Any) -> Any:
+        dims, neighbours = (3, 0) if mode == "patch" else (2, 1 if mode == "slab" else 0)
+        size = (16, 16, 16) if mode == "patch" else (16, 16, 1)
+        spec = ModelSpec(
+            network="unet",
+            options=options,
+            spatial_dims=dims,
+            in_channels=2 * neighbours + 1,
+            class_names=("liver", "tumour"),
+            mode=mode,
+            slab_neighbours=neighbours,
+            preprocessing={"spacing_mm": (6.0, 6.0, None), "intensity_range_hu": (-100.0, 240.0)},
+            inference={"size": size, "overlap": 0.25, "flip_axes": (0,), "keep_largest": (), **inference},
+        )
+        torch.manual_seed(0)
+        network = build_network("unet", dims, spec.in_channels, 3, **options)
+        save_model(folder, network, spec)
+        return folder, network, spec
+
+    return make

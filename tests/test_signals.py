@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from medseg.training.signals import interrupt_on_sigterm, stop_signals
+from medseg.signals import interrupt_on_sigterm, stop_signals
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

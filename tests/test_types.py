@@ -5,7 +5,8 @@ from dataclasses import FrozenInstanceError
 import numpy as np
 import pytest
 
-from medseg.types import Grid, LabelMap, ModelSpec
+from medseg.model.spec import ModelSpec
+from medseg.types import Grid, LabelMap
 
 
 def _grid(*columns: tuple[float, float, float]) -> Grid:

@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeGuard, cast
 
+from medseg.batch.claims import Claims
+from medseg.batch.pipeline import Read, SegmentsVolumes, Stages, Write, ignore_stage, label_map_path, run_pipeline
+from medseg.batch.ray_engine import run_ray
+from medseg.batch.record import RECORD, Outcome, fingerprint, input_digest
+from medseg.batch.workers import Load, run_workers
+from medseg.batch.worklist import Worklist
 from medseg.errors import ConfigError
-from medseg.inference.claims import Claims
-from medseg.inference.pipeline import Read, SegmentsVolumes, Stages, Write, ignore_stage, label_map_path, run_pipeline
-from medseg.inference.ray_engine import run_ray
-from medseg.inference.record import RECORD, Outcome, fingerprint, input_digest
 from medseg.inference.result import Segmentation
-from medseg.inference.workers import Load, run_workers
-from medseg.inference.worklist import Worklist
 from medseg.study.inputs import find_inputs, read_input
 from medseg.study.nifti import write_labels
 from medseg.types import StudyInput, Volume

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from medseg.batch.measurements import measure, require_classes
 from medseg.errors import ConfigError, StudyError
 from medseg.files import atomic_path
-from medseg.inference.measurements import measure, require_classes
 from medseg.inference.result import Segmentation
-from medseg.study.dicom_seg import no_dicom_seg_because, require_highdicom, write_dicom_seg
+from medseg.study.dicom.seg import no_dicom_seg_because, require_highdicom, write_dicom_seg
 from medseg.study.nifti import write_fractions, write_labels
 from medseg.types import Volume
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from medseg.batch.record import Outcome, now
 from medseg.errors import StudyError, reason
-from medseg.inference.record import Outcome, now
 from medseg.inference.result import Segmentation
 from medseg.types import StudyInput, Volume
 

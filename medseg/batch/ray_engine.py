@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from medseg.batch.pipeline import SegmentsVolumes, Stages, Task, ignore_stage, segment_task
+from medseg.batch.record import Outcome
+from medseg.batch.worklist import POLL_S, Worklist
 from medseg.errors import CheckpointError, MedsegError
-from medseg.inference.pipeline import SegmentsVolumes, Stages, Task, ignore_stage, segment_task
-from medseg.inference.record import Outcome
-from medseg.inference.worklist import POLL_S, Worklist
 
 LOST = "its Ray actor was lost: killed, most likely for memory, or its machine went away"
 """Why a study failed whose actors died twice."""

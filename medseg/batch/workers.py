@@ -13,10 +13,10 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from medseg.batch.pipeline import SegmentsVolumes, Stages, Task, ignore_stage, run_pipeline
+from medseg.batch.record import Outcome
+from medseg.batch.worklist import POLL_S, Worklist
 from medseg.errors import CheckpointError, MedsegError
-from medseg.inference.pipeline import SegmentsVolumes, Stages, Task, ignore_stage, run_pipeline
-from medseg.inference.record import Outcome
-from medseg.inference.worklist import POLL_S, Worklist
 
 Load = Callable[[], SegmentsVolumes]
 """Loads the model; goes to other processes, so it must be picklable."""

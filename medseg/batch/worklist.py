@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from medseg.inference.claims import Claims
-from medseg.inference.pipeline import Task, label_map_path
-from medseg.inference.record import RECORD, Outcome, Record, input_digest, now
+from medseg.batch.claims import Claims
+from medseg.batch.pipeline import Task, label_map_path
+from medseg.batch.record import RECORD, Outcome, Record, input_digest, now
 from medseg.types import StudyInput
 
 POLL_S = 0.2

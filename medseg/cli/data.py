@@ -14,7 +14,7 @@ def phantom(
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal studies.")] = 0,
 ) -> None:
     """Make CT-like phantoms with liver and tumours to try everything on."""
-    from medseg.study.phantom import write_phantoms
+    from medseg.phantom.make import write_phantoms
 
     manifest = write_phantoms(output, studies, seed)
     print(f"{studies} studies: {manifest}")

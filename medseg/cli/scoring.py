@@ -103,7 +103,7 @@ def evaluate(
             table = markdown_table(summarise(evaluation.scores), overall(evaluation.scores), options)
             path.write_text(table, encoding="utf-8")
     if report:
-        from medseg.reporting import write_folders_report
+        from medseg.runs.reporting import write_folders_report
 
         places = {"root": root, "segmentation_root": segmentation_root}
         pages = write_folders_report(report, evaluation, reference, segmentation, label_map, other, images, **places)

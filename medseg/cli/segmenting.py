@@ -15,7 +15,7 @@ import typer
 from medseg.cli.arguments import Backend, Device, Engine, Uncertainty
 
 if TYPE_CHECKING:
-    from medseg.inference.record import Outcome
+    from medseg.batch.record import Outcome
 
 
 def segment(
@@ -68,13 +68,14 @@ def segment(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Segment studies, each on its own grid; a broken one never stops the others, and a second run goes on."""
-    from medseg.inference import batch
-    from medseg.inference.model import load_segmenter, model_classes
-    from medseg.inference.outputs import Outputs, write_outputs
+    from medseg.batch import job as batch
+    from medseg.batch.outputs import Outputs, write_outputs
+    from medseg.inference.load import load_segmenter
     from medseg.inference.segmenter import Wanted
+    from medseg.model.folder import model_classes
     from medseg.reports.batch_progress import BatchDisplay, batch_summary, summary_lines
+    from medseg.signals import interrupt_on_sigterm
     from medseg.study.inputs import find_inputs
-    from medseg.training.signals import interrupt_on_sigterm
 
     folders = [_model_folder(name) for name in model]
     coarse = _model_folder(locate) if locate else None
@@ -123,7 +124,7 @@ def segment(
     summary = batch_summary(outcomes, time.monotonic() - started, output / batch.RECORD)
     print(json.dumps(summary) if as_json else "\n".join(summary_lines(summary)))
     if report:
-        from medseg.reporting import write_batch_report
+        from medseg.runs.reporting import write_batch_report
 
         failed = {outcome.study_id: outcome.reason for outcome in outcomes if outcome.status == "failed"}
         pages = write_batch_report(output / "report.html", inputs, failed, output, model_classes(folders[0]))
@@ -151,8 +152,8 @@ def tune_postprocessing(
     from medseg.files import atomic_path
     from medseg.reports.progress import Display
     from medseg.reports.tuning import tuning_table
-    from medseg.tune import as_yaml, write_into_model
-    from medseg.tune import tune_postprocessing as choose
+    from medseg.runs.tune import as_yaml, write_into_model
+    from medseg.runs.tune import tune_postprocessing as choose
 
     tuning = choose(runs, thresholds=thresholds, min_gain=min_gain, device=device.value, display=Display(quiet=quiet))
     Console().print(tuning_table(tuning))

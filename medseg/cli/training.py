@@ -13,7 +13,7 @@ from medseg.errors import ConfigError
 
 if TYPE_CHECKING:
     from medseg.config.schema import PipelineConfig
-    from medseg.run import RunResult
+    from medseg.runs.run import RunResult
 
 
 def run(
@@ -23,7 +23,7 @@ def run(
     cross_validate: Annotated[bool, typer.Option("--cross-validate", help="Every fold, under one MLflow run.")] = False,
 ) -> None:
     """Train, segment, evaluate and record a pipeline."""
-    from medseg import run as stages
+    from medseg.runs import run as stages
 
     if resume and cross_validate:
         raise ConfigError("--resume goes on with one run: give it without --cross-validate, and the fold's run folder")
@@ -44,7 +44,7 @@ def run(
 
 def train(pipeline: Pipeline, overrides: Overrides = None, resume: Resume = None) -> None:
     """Train only; writes checkpoints and the model folder."""
-    from medseg import run as stages
+    from medseg.runs import run as stages
 
     config = _load(pipeline, overrides)
     result = stages.run(config, resume=resume, train_only=True)
@@ -60,9 +60,9 @@ def check(
     """Find everything that can be known before training: config, manifest, files, grids, labels."""
     from rich.console import Console
 
-    from medseg import build
     from medseg.reports.listings import facts_table
-    from medseg.run import load_studies
+    from medseg.runs import build
+    from medseg.runs.run import load_studies
     from medseg.study.check import inspect_studies
 
     config = _load(pipeline, overrides)
@@ -80,8 +80,8 @@ def check(
 
 
 def _load(pipeline: Path, overrides: list[str] | None) -> PipelineConfig:
-    from medseg.build import network_problems
     from medseg.config.load import load_pipeline
+    from medseg.runs.build import network_problems
 
     return load_pipeline(pipeline, overrides or (), checks=[network_problems])
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from medseg.config.labels import NOT_CLASSES, parse_labels
-from medseg.config.problems import Problem, did_you_mean, listed
+from medseg.config.problems import Problem
+from medseg.study.label_map import NOT_CLASSES, parse_labels
+from medseg.words import did_you_mean, listed
 
 _DIMENSIONS = {"slice": 2, "slab": 2, "patch": 3}
 

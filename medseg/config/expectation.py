@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from medseg.config.problems import listed, shown
 from medseg.config.schema import PipelineConfig
 from medseg.config.tree import KeyPath
+from medseg.words import listed, shown
 
 _NOUNS: dict[Any, tuple[str, str]] = {
     bool: ("true or false", "true or false"),

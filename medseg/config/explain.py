@@ -8,9 +8,10 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from medseg.config.expectation import base, describe, field_type, members, models_at, names_of, type_at
-from medseg.config.problems import Problem, did_you_mean, dotted, listed, shown
+from medseg.config.problems import Problem, dotted
 from medseg.config.schema import PipelineConfig
 from medseg.config.tree import KeyPath, Node
+from medseg.words import did_you_mean, listed, shown
 
 
 def explain(error: ValidationError, tree: Node) -> list[Problem]:

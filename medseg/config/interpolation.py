@@ -13,8 +13,9 @@ import os
 import re
 from typing import Any
 
-from medseg.config.problems import Origin, Problem, did_you_mean, dotted, listed, shown
+from medseg.config.problems import Origin, Problem, dotted
 from medseg.config.tree import MAX_VALUES, KeyPath, Node
+from medseg.words import did_you_mean, listed, shown
 
 PATH_KEYS = ("data.root", "data.manifest", "data.cache_dir", "network.encoder_weights", "runs_dir", "tracking.uri")
 """Keys that may read an environment variable."""

@@ -13,7 +13,6 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from medseg.config.agreement import disagreements
 from medseg.config.augmentation import AugmentationConfig
-from medseg.config.labels import parse_labels as parse_labels
 from medseg.config.postprocess import PostprocessConfig
 from medseg.config.section import (
     Fraction,
@@ -25,6 +24,7 @@ from medseg.config.section import (
     Section,
     Spacing,
 )
+from medseg.study.label_map import parse_labels as parse_labels
 from medseg.types import LabelMap, Mode
 
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medseg.config.merge import merge
-from medseg.config.problems import Origin, Problem, did_you_mean, shown
+from medseg.config.problems import Origin, Problem
 from medseg.config.tree import MAX_BYTES, Node, parse_yaml
+from medseg.words import did_you_mean, shown
 
 
 class Reader:

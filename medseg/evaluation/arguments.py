@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from medseg.config.labels import parse_labels
 from medseg.errors import ConfigError
+from medseg.study.label_map import parse_labels
 from medseg.types import LabelMap
 
 

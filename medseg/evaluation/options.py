@@ -20,9 +20,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from medseg.config.problems import did_you_mean, listed
 from medseg.errors import ConfigError
 from medseg.metrics.surface import Definition
+from medseg.words import did_you_mean, listed
 
 EmptyAs = Literal["nan", "zero", "one"]
 """See the module."""

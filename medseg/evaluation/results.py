@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from medseg.config.problems import listed
 from medseg.errors import StudyError
 from medseg.evaluation.options import ScoringOptions
 from medseg.evaluation.scores import LesionRow, Score, StudyScores
 from medseg.evaluation.summary import overall, summarise
 from medseg.files import atomic_path
+from medseg.words import listed
 
 _FORMAT = 2
 """Version of the JSON's layout. 1 had no surfaces, lesions and options, and each label's two spreads by name."""

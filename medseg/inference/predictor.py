@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from medseg.inference.windows import Windows
-from medseg.networks.upsampling import resize
+from medseg.networks.layers.upsampling import resize
 
 Network = Callable[[Tensor], Tensor]
 """(B, C, i, j[, k]) float32 -> (B, num_classes, i, j[, k]) logits; a module in eval mode, or another runtime."""

@@ -21,15 +21,15 @@ from medseg.inference.locate import Locate, organ_box
 from medseg.inference.memory import bytes_of, plan
 from medseg.inference.postprocess import by_name, postprocess
 from medseg.inference.predictor import Network, Predictor, entropy
-from medseg.inference.record import Outcome
 from medseg.inference.result import Segmentation
 from medseg.inference.sliding_window import BLANK_LOGIT, predict_slices
 from medseg.inference.windows import Windows
+from medseg.model.spec import ModelSpec
 from medseg.study.inputs import read_input
 from medseg.study.nifti import write_labels
 from medseg.transforms.preprocessing import Crop, Preprocessed, Preprocessing, network_box, preprocess
 from medseg.transforms.restore import Restorer, decide
-from medseg.types import Grid, ModelSpec, StudyInput, Volume
+from medseg.types import Grid, StudyInput, Volume
 
 logger = logging.getLogger(__name__)
 
@@ -192,16 +192,6 @@ class Segmenter:
         volume = read_input(study)
         write_labels(Path(output), self.segment(volume), volume)
         return Path(output)
-
-    def segment_batch(self, source: Path | str, output: Path | str, **options: Any) -> list[Outcome]:
-        """Segment a file, folder, tree or manifest into ``output``; see ``batch.segment_studies`` for the options.
-
-        Raises:
-            ManifestError: there is nothing to segment.
-        """
-        from medseg.inference.batch import segment_batch
-
-        return segment_batch(self, source, output, **options)
 
     def network_classes(self, image: Volume) -> tuple[NDArray[np.uint8], Preprocessed]:
         """Class indices (i, j, k) on the network grid, neither restored nor post-processed, and that grid."""

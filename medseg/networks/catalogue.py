@@ -21,7 +21,7 @@ class NetworkInfo:
     """One row of the table.
 
     Attributes:
-        module: the architecture's file in this package.
+        module: the architecture's file in ``networks.architectures``.
         builder: the class in it, called as ``builder(spatial_dims, in_channels, num_classes, **options)``.
         paper: title of the publication.
         year: of the publication.
@@ -44,7 +44,9 @@ class NetworkInfo:
 
     def load(self) -> Callable[..., nn.Module]:
         """Import the architecture's file and return its builder."""
-        builder: Callable[..., nn.Module] = getattr(import_module(f"medseg.networks.{self.module}"), self.builder)
+        builder: Callable[..., nn.Module] = getattr(
+            import_module(f"medseg.networks.architectures.{self.module}"), self.builder
+        )
         return builder
 
 
@@ -293,7 +295,7 @@ NETWORKS: dict[str, NetworkInfo] = {
         arxiv="1904.08128",
         encoders=("dynunet",),
         small={"strides": (1, 2, 2, 2), "filters": (8, 16, 24, 32), "deep_supervision": True},
-        note="nnU-Net's network, from MONAI: medseg.networks.dynunet.plan gives its strides and kernels for a patch",
+        note="nnU-Net's network, from MONAI: its file's function `plan` gives strides and kernels for a patch",
     ),
     "segresnet": NetworkInfo(
         module="segresnet",

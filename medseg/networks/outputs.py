@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from medseg.networks.sizes import crop
-from medseg.networks.upsampling import resize
+from medseg.networks.layers.sizes import crop
+from medseg.networks.layers.upsampling import resize
 
 
 class Auxiliary(NamedTuple):

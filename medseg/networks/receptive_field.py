@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from medseg.networks import build_network, network_options
-from medseg.networks.blocks import apply
+from medseg.networks.layers.blocks import apply
 
 _THIN = {"width": 0.125, "init_filters": 8, "feature_size": 12, "fc_width": 8, "mlp_width": 8}
 """Options that say how many channels there are, and nothing about where a network looks; each with a small value."""

@@ -14,8 +14,8 @@ from typing import Literal
 
 import numpy as np
 
-from medseg.study.solids import ANYWHERE, Part, Point, Solid, Values, capsule, column, ellipsoid, half_space
-from medseg.study.tumours import draw_tumours
+from medseg.phantom.solids import ANYWHERE, Part, Point, Solid, Values, capsule, column, ellipsoid, half_space
+from medseg.phantom.tumours import draw_tumours
 
 Phase = Literal["native", "arterial", "portal"]
 

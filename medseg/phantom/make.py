@@ -16,11 +16,11 @@ import numpy as np
 from nibabel import orientations as turns
 from numpy.typing import NDArray
 
-from medseg.study.anatomy import ADULT_WIDTH_MM, draw_anatomy
+from medseg.phantom.anatomy import ADULT_WIDTH_MM, draw_anatomy
+from medseg.phantom.rendering import SCANNER_RANGE_HU, Scene, draw_noise
+from medseg.phantom.solids import rotation_matrix
 from medseg.study.manifest import TEST, write_manifest
 from medseg.study.nifti import write_image, write_labels
-from medseg.study.rendering import SCANNER_RANGE_HU, Scene, draw_noise
-from medseg.study.solids import rotation_matrix
 from medseg.types import Grid, Study, Volume
 
 Range = tuple[float, float]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.study.anatomy import AIR_HU
-from medseg.study.solids import Part, Solid, Values, rotation_matrix
+from medseg.phantom.anatomy import AIR_HU
+from medseg.phantom.solids import Part, Solid, Values, rotation_matrix
 from medseg.types import Affine, Grid, Shape3
 
 SCANNER_RANGE_HU = (-1024, 3071)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from medseg.study.solids import Part, Point, Solid, Values, ellipsoid
+from medseg.phantom.solids import Part, Point, Solid, Values, ellipsoid
 
 TUMOUR = 2
 """Label value."""

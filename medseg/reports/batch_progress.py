@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 if TYPE_CHECKING:
-    from medseg.inference.record import Outcome
+    from medseg.batch.record import Outcome
 
 FAILED_SHOWN = 20
 """Failed studies that a summary names; the record has them all."""

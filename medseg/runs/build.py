@@ -20,7 +20,8 @@ from medseg.config.schema import (
     SGDConfig,
 )
 from medseg.errors import ConfigError
-from medseg.types import LabelMap, ModelSpec, Shape3, Study, StudyInput, Volume
+from medseg.model.spec import ModelSpec
+from medseg.types import LabelMap, Shape3, Study, StudyInput, Volume
 
 if TYPE_CHECKING:
     import torch
@@ -363,7 +364,7 @@ def _locate(config: PipelineConfig) -> dict[str, Any] | None:
 
 
 def _other_map(config: PipelineConfig, name: str) -> LabelMap:
-    from medseg.config.labels import parse_labels
+    from medseg.study.label_map import parse_labels
 
     own = parse_labels(config.data.label_maps[name])
     # class indices follow the pipeline's labels; a class that this map leaves out does not occur in its studies

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg import build
+from medseg.runs import build
 from medseg.config.schema import PipelineConfig, TrackingConfig
-from medseg.reporting import draw_run, write_run_report
+from medseg.runs.reporting import draw_run, write_run_report
 from medseg.reports.progress import Display
-from medseg.run_folder import RunFolder
+from medseg.runs.folder import RunFolder
 from medseg.study.manifest import Splits, digest, write_manifest
 from medseg.tracking import NoTracker, Tracker, open_spooled
 from medseg.types import Study, Volume

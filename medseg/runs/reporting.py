@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medseg import build
+from medseg.runs import build
 from medseg.config.schema import PipelineConfig
-from medseg.run_folder import RunFolder
+from medseg.runs.folder import RunFolder
 from medseg.study.inputs import read_input
 from medseg.study.nifti import read_labels
 from medseg.types import LabelMap, Study, StudyInput, Volume

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from medseg import build
+from medseg.runs import build
 from medseg.config.schema import PipelineConfig
 from medseg.errors import ConfigError, ManifestError, MedsegError, reason
-from medseg.recording import (
+from medseg.runs.recording import (
     ValidationPictures,
     open_run,
     record_evaluation,
@@ -22,7 +22,7 @@ from medseg.recording import (
     recorded,
 )
 from medseg.reports.progress import Display
-from medseg.run_folder import RunFolder, find_run, logged, new_run, require_same_studies
+from medseg.runs.folder import RunFolder, find_run, logged, new_run, require_same_studies
 from medseg.study.manifest import Splits, assign_folds, read_manifest, split
 from medseg.tracking import NoTracker, Tracker
 from medseg.types import Study, StudyInput
@@ -79,9 +79,9 @@ def run(
     Raises:
         MedsegError: wrong manifest, nothing to resume, no usable study ...; the MLflow run is marked FAILED with it.
     """
-    from medseg.inference.model import pick_device
+    from medseg.model.device import pick_device
     from medseg.training.distributed import from_main, process_group, world_from_environment
-    from medseg.training.signals import interrupt_on_sigterm
+    from medseg.signals import interrupt_on_sigterm
 
     world = world_from_environment()
     display = display or Display(quiet=not world.is_main)
@@ -208,7 +208,7 @@ def train(
         The final training state, and the signal that stopped training ("" if it came to its end).
     """
     from medseg.training.fit import FitHooks, fit, progress
-    from medseg.training.signals import stop_signals
+    from medseg.signals import stop_signals
 
     build.set_up_torch(config)
     cached = _cached(config, splits.train, tracker, display, world)
@@ -259,8 +259,8 @@ def segment_and_score(
     A study that breaks becomes a failure with its reason; the others are scored.
     """
     from medseg.evaluation import Evaluation, Failure, score_files
-    from medseg.inference.batch import fingerprint, segment_studies
-    from medseg.inference.model import load_segmenter
+    from medseg.batch.job import fingerprint, segment_studies
+    from medseg.inference.load import load_segmenter
 
     segmenter = load_segmenter(folder.model, device)
     inputs = [StudyInput(s.study_id, s.image) for s in studies]
@@ -335,7 +335,7 @@ def _warn_of_patch(config: PipelineConfig, network: torch.nn.Module, display: Di
 
 
 def _keep_model(config: PipelineConfig, folder: RunFolder, network: torch.nn.Module, state: TrainingState) -> None:
-    from medseg.inference.model import copy_model, save_model
+    from medseg.model.folder import copy_model, save_model
     from medseg.training.checkpoint import load_checkpoint
 
     if config.training.keep == "best" and state.best_score is not None:

@@ -10,13 +10,13 @@ from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medseg import build
+from medseg.runs import build
 from medseg.config.load import load_pipeline
 from medseg.config.schema import PipelineConfig
 from medseg.errors import CheckpointError, ConfigError, ManifestError, StudyError, reason
 from medseg.files import atomic_path
 from medseg.reports.progress import Display
-from medseg.run_folder import RunFolder
+from medseg.runs.folder import RunFolder
 from medseg.study.manifest import TEST, read_manifest, split
 from medseg.types import Study, StudyInput
 
@@ -154,7 +154,7 @@ def _cases(
     thresholds: bool,
 ) -> list[Case]:
     from medseg.evaluation.tuning import Case
-    from medseg.inference.model import load_segmenter
+    from medseg.inference.load import load_segmenter
     from medseg.inference.postprocess import PostProcessing
     from medseg.inference.segmenter import Wanted
 

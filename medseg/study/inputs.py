@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from medseg.errors import ManifestError, StudyError
-from medseg.study.dicom import read_series
-from medseg.study.dicom_header import read_header
-from medseg.study.dicom_series import NO_UID, Scan, named, scan_files, why_no_ct
+from medseg.study.dicom.header import read_header
+from medseg.study.dicom.read import read_series
+from medseg.study.dicom.series import NO_UID, Scan, named, scan_files, why_no_ct
 from medseg.study.itk_image import SUFFIXES, data_file, read_itk_image
 from medseg.study.manifest import STUDY_ID, read_manifest
 from medseg.study.nifti import read_image

@@ -22,7 +22,7 @@ import numpy as np
 
 from medseg.errors import ManifestError
 from medseg.files import atomic_path
-from medseg.study.dicom_series import is_dicom_folder
+from medseg.study.dicom.series import is_dicom_folder
 from medseg.types import Study
 
 COLUMNS = ("study_id", "subject_id", "fold", "image", "label")

@@ -18,7 +18,7 @@ from torch import nn
 
 from medseg.data.dataset import PatchDataset, Sample
 from medseg.data.loaders import BatchRange, batches
-from medseg.inference.model import load_weights
+from medseg.model.folder import load_weights
 from medseg.training.auxiliary import Loss
 from medseg.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from medseg.training.distributed import ALONE, World, any_process, from_main

@@ -16,7 +16,8 @@ from torch import nn
 from medseg.errors import StudyError
 from medseg.inference.segmenter import Segmenter
 from medseg.metrics.overlap import confusion, overlap_scores
-from medseg.types import ModelSpec, Volume
+from medseg.model.spec import ModelSpec
+from medseg.types import Volume
 
 logger = logging.getLogger(__name__)
 

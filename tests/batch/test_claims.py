@@ -9,13 +9,13 @@ import sys
 
 import pytest
 
-from medseg.inference import claims as module
-from medseg.inference.claims import Claims
+from medseg.batch import claims as module
+from medseg.batch.claims import Claims
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from medseg.inference.claims import Claims
+from medseg.batch.claims import Claims
 with Claims(Path(sys.argv[1])) as claims:
     print(claims.take("a"), flush=True)
     time.sleep(600)

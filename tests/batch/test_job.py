@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from medseg import files
+from medseg.batch.job import Outcome, segment_batch, segment_studies, shard
+from medseg.batch.record import Record
 from medseg.errors import ConfigError
-from medseg.inference.batch import Outcome, segment_batch, segment_studies, shard
-from medseg.inference.model import load_segmenter
-from medseg.inference.record import Record
+from medseg.inference.load import load_segmenter
 from medseg.study.nifti import read_image, write_image
 from medseg.types import Grid, StudyInput
 

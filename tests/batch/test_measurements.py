@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
+from medseg.batch.measurements import measure
 from medseg.errors import ConfigError, GeometryError
-from medseg.inference.measurements import measure
 from medseg.inference.result import Segmentation
 from medseg.types import Grid, Volume
 

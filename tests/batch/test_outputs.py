@@ -8,9 +8,9 @@ import numpy as np
 import pydicom
 import pytest
 
+from medseg.batch import outputs
+from medseg.batch.outputs import Outputs, safe_names, write_outputs
 from medseg.errors import ConfigError, StudyError
-from medseg.inference import outputs
-from medseg.inference.outputs import Outputs, safe_names, write_outputs
 from medseg.inference.result import Segmentation
 from medseg.types import Grid, Volume
 

@@ -8,8 +8,8 @@ from functools import partial
 import numpy as np
 import pytest
 
+from medseg.batch.pipeline import Stages, Task, peak_gib, run_pipeline, segment_task
 from medseg.errors import StudyError
-from medseg.inference.pipeline import Stages, Task, peak_gib, run_pipeline, segment_task
 from medseg.inference.result import Segmentation
 from medseg.types import Grid, StudyInput, Volume
 

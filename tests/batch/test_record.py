@@ -7,8 +7,8 @@ from dataclasses import asdict
 
 import pytest
 
-from medseg.inference import record as module
-from medseg.inference.record import Outcome, Record, fingerprint, input_digest
+from medseg.batch import record as module
+from medseg.batch.record import Outcome, Record, fingerprint, input_digest
 from medseg.types import StudyInput
 
 

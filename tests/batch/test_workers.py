@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from medseg.batch.job import segment_studies
 from medseg.errors import CheckpointError, MedsegError
-from medseg.inference.batch import segment_studies
 
 
 def run(fake, inputs, output, load=None, **options):
@@ -58,9 +58,9 @@ import sys
 from pathlib import Path
 import fake_batch as fake
 if __name__ == "__main__":
-    from medseg.inference.batch import segment_studies
-    from medseg.inference import workers
-    from medseg.training.signals import interrupt_on_sigterm
+    from medseg.batch.job import segment_studies
+    from medseg.batch import workers
+    from medseg.signals import interrupt_on_sigterm
     workers._LEAVING_S = 0.2  # their files will never be finished
     inputs, output = fake.inputs_of(Path(sys.argv[1])), Path(sys.argv[2])
     with interrupt_on_sigterm():

@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from medseg.inference.claims import Claims
-from medseg.inference.record import RECORD, Outcome
-from medseg.inference.worklist import Worklist
+from medseg.batch.claims import Claims
+from medseg.batch.record import RECORD, Outcome
+from medseg.batch.worklist import Worklist
 
 
 @pytest.fixture

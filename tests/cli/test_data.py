@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from medseg.study.phantom import SMALL
+from medseg.phantom.make import SMALL
 from tests.cli.ended import Ended, Medseg
 
 
@@ -15,7 +15,7 @@ class TestPhantom:
     def test_studies_and_manifest_are_written(
         self, medseg: Medseg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from medseg.study import phantom
+        from medseg.phantom import make as phantom
 
         plain = phantom.write_phantoms
         monkeypatch.setattr(phantom, "write_phantoms", lambda *args: plain(*args, options=SMALL))

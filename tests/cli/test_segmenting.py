@@ -19,9 +19,9 @@ from tests.cli.ended import Ended, Medseg
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder with an untrained network for patches of 16 voxels."""
-    from medseg.inference.model import save_model
+    from medseg.model.folder import save_model
+    from medseg.model.spec import ModelSpec
     from medseg.networks import build_network
-    from medseg.types import ModelSpec
 
     options = {"channels": (4, 8), "strides": (2,), "num_res_units": 0}
     preprocessing = {
@@ -134,9 +134,9 @@ class TestSegment:
 def test_tune_postprocessing_prints_writes_and_changes_the_model(
     medseg: Medseg, tiny_config: Any, tmp_path: Path
 ) -> None:
-    from medseg import build
-    from medseg.inference.model import save_model
-    from medseg.run_folder import new_run
+    from medseg.model.folder import save_model
+    from medseg.runs import build
+    from medseg.runs.folder import new_run
 
     config = tiny_config()
     folder = new_run(config)

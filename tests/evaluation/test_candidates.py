@@ -6,7 +6,8 @@ import torch
 
 from medseg.evaluation.candidates import THRESHOLDS, Reading, Step, candidates, cleaned, cut, possible, section
 from medseg.inference.segmenter import Segmenter, Wanted
-from medseg.types import Grid, ModelSpec, Volume
+from medseg.model.spec import ModelSpec
+from medseg.types import Grid, Volume
 
 NAMES = ("liver", "tumour")
 

@@ -12,9 +12,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 @pytest.fixture(scope="session")
 def model(tmp_path_factory) -> Path:
     """A model folder: a U-Net of random weights, resampling to 4 mm."""
-    from medseg.inference.model import save_model
+    from medseg.model.folder import save_model
+    from medseg.model.spec import ModelSpec
     from medseg.networks import build_network
-    from medseg.types import ModelSpec
 
     options = {"channels": [2, 4], "strides": [2], "num_res_units": 0, "norm": "instance"}
     spec = ModelSpec(

@@ -1,20 +1,17 @@
 """A model folder is all that is needed, and a folder that is not whole says so."""
 
 import json
-import pickle
 from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import load_file, save_file
 
 import medseg
 from medseg.errors import CheckpointError
-from medseg.inference.model import copy_model, load_segmenter, load_weights, pick_device, save_model
+from medseg.inference.load import load_segmenter
 from medseg.inference.segmenter import Segmenter
-from medseg.networks import build_network
-from medseg.study.phantom import SMALL, make_phantom
+from medseg.model.folder import copy_model
+from medseg.phantom.make import SMALL, make_phantom
 
 
 def rewrite(folder, **changes):
@@ -63,44 +60,6 @@ def test_inference_settings_out_of_range_are_refused(model, changes):
         load_segmenter(folder)
 
 
-@pytest.mark.parametrize("name", ["model.json", "weights.safetensors"])
-def test_missing_file_is_named(model, name):
-    folder, *_ = model()
-    (folder / name).unlink()
-    with pytest.raises(CheckpointError, match=f"no {name}"):
-        load_segmenter(folder)
-
-
-@pytest.mark.parametrize("keep", [0, 4, 200, -1])
-def test_weights_cut_short_are_refused(model, keep):
-    folder, *_ = model()
-    path = folder / "weights.safetensors"
-    path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(CheckpointError, match="not a whole safetensors file"):
-        load_segmenter(folder)
-
-
-def test_weights_of_another_network_are_refused_with_numbers(model):
-    folder, *_ = model()
-    other = build_network("segnet", 3, 1, 3, width=0.125, stages=4)
-    save_file(other.state_dict(), folder / "weights.safetensors")
-    with pytest.raises(
-        CheckpointError, match=r"does not fit the network 'unet': \d+ tensors missing, \d+ unexpected, 0 of"
-    ):
-        load_segmenter(folder)
-
-
-def test_weights_of_other_options_are_refused_with_the_first_tensor(model):
-    folder, network, _ = model()
-    rewrite(folder, class_names=["liver", "tumour", "vessel"])
-    with pytest.raises(CheckpointError, match=r"0 tensors missing, 0 unexpected, \d+ of another shape \(first: unet"):
-        load_segmenter(folder)
-    weights = load_file(folder / "weights.safetensors")
-    del weights[min(weights)]
-    with pytest.raises(CheckpointError, match="here does not fit the network 'n': 1 tensors missing"):
-        load_weights(network, weights, "here", "n")
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -131,53 +90,6 @@ def test_description_that_this_medseg_cannot_use_is_refused(model, changes, mess
     with pytest.raises(CheckpointError, match=message) as caught:
         load_segmenter(folder)
     assert str(folder / "model.json") in str(caught.value)
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '"x"', "{}", "\x00\xff"])
-def test_description_that_is_none_is_refused(model, text):
-    folder, *_ = model()
-    (folder / "model.json").write_text(text, encoding="latin-1")
-    with pytest.raises(CheckpointError, match="not a model description"):
-        load_segmenter(folder)
-
-
-def test_pickle_in_place_of_weights_is_never_opened(model, tmp_path):
-    class Harm:
-        def __reduce__(self):
-            return (open, (str(tmp_path / "harm"), "w"))
-
-    folder, *_ = model()
-    for content in (pickle.dumps(Harm()), pickle.dumps({"weight": Harm()}, protocol=0)):
-        (folder / "weights.safetensors").write_bytes(content)
-        with pytest.raises(CheckpointError, match="not a whole safetensors file"):
-            load_segmenter(folder)
-    assert not (tmp_path / "harm").exists()
-
-
-def test_failed_save_leaves_the_old_model_whole(model, monkeypatch):
-    folder, network, spec = model()
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    with torch.no_grad():
-        next(network.parameters()).add_(1.0)
-
-    def full(tensors, path):
-        path.write_bytes(b"half")
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr("safetensors.torch.save_file", full)
-    with pytest.raises(OSError, match="No space"):
-        save_model(folder, network, spec)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-
-
-def test_device_is_what_is_there(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert pick_device("auto") == pick_device("cpu", 1) == torch.device("cpu")
-    with pytest.raises(CheckpointError, match="found none; use auto or cpu"):
-        pick_device("cuda")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert pick_device("auto", 1) == torch.device("cuda:1")
-    assert pick_device("cuda") == torch.device("cuda")
 
 
 def test_coarse_model_travels_inside_the_model(model, tmp_path):

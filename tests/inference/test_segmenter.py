@@ -10,15 +10,17 @@ import torch
 
 from medseg.errors import CheckpointError, ConfigError, StudyError
 from medseg.inference.crf import CRFSettings, mean_field
-from medseg.inference.model import load_segmenter, save_model
+from medseg.inference.load import load_segmenter
 from medseg.inference.segmenter import Segmenter, Wanted
 from medseg.inference.sliding_window import predict_logits
+from medseg.model.folder import save_model
+from medseg.model.spec import ModelSpec
+from medseg.phantom.make import SMALL, make_phantom
 from medseg.study.geometry import reorient_like
 from medseg.study.nifti import write_image
-from medseg.study.phantom import SMALL, make_phantom
 from medseg.transforms.preprocessing import preprocess
 from medseg.transforms.restore import restore
-from medseg.types import Grid, ModelSpec, Volume
+from medseg.types import Grid, Volume
 
 
 class Threshold(torch.nn.Module):

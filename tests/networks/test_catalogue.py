@@ -14,7 +14,7 @@ from medseg.networks.catalogue import NETWORKS
 def test_a_row_names_a_module_with_its_builder_and_a_publication(name):
     info = NETWORKS[name]
     assert issubclass(info.load(), nn.Module)
-    assert info.load().__module__ == f"medseg.networks.{info.module}"
+    assert info.load().__module__ == f"medseg.networks.architectures.{info.module}"
     assert 2014 <= info.year <= 2026
     assert info.arxiv is None or re.fullmatch(r"\d{4}\.\d{4,5}", info.arxiv)
     assert set(info.dims) <= {2, 3}

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from medseg.study.anatomy import BACKGROUND, LIVER, draw_anatomy
-from medseg.study.solids import Part
-from medseg.study.tumours import TUMOUR
+from medseg.phantom.anatomy import BACKGROUND, LIVER, draw_anatomy
+from medseg.phantom.solids import Part
+from medseg.phantom.tumours import TUMOUR
 
 AXIS = np.arange(-160, 161, 8, dtype=np.float32)
 POINTS = np.meshgrid(AXIS, AXIS, AXIS, indexing="ij")

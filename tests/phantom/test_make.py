@@ -5,9 +5,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from medseg.phantom.make import DEMO, SMALL, PhantomOptions, make_phantom, write_phantoms
 from medseg.study.manifest import read_manifest
 from medseg.study.nifti import read_image, read_labels
-from medseg.study.phantom import DEMO, SMALL, PhantomOptions, make_phantom, write_phantoms
 from medseg.types import LabelMap, Volume
 
 TINY = PhantomOptions(field_of_view_mm=(60, 51, 48), tumours=1)

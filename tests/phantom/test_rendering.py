@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from medseg.study import rendering
-from medseg.study.rendering import Scene, draw_noise
-from medseg.study.solids import Part, ellipsoid, half_space, rotation_matrix
+from medseg.phantom import rendering
+from medseg.phantom.rendering import Scene, draw_noise
+from medseg.phantom.solids import Part, ellipsoid, half_space, rotation_matrix
 from medseg.types import Grid
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from medseg.study.solids import ANYWHERE, Solid, capsule, column, ellipsoid, half_space, rotation_matrix
+from medseg.phantom.solids import ANYWHERE, Solid, capsule, column, ellipsoid, half_space, rotation_matrix
 
 
 def at(solid: Solid, *points: tuple[float, float, float]) -> list[float]:

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from medseg.study.solids import Part, ellipsoid
-from medseg.study.tumours import TUMOUR, draw_tumours
+from medseg.phantom.solids import Part, ellipsoid
+from medseg.phantom.tumours import TUMOUR, draw_tumours
 
 LIVER = ellipsoid((0, 0, 0), (60, 50, 40))
 AXIS = np.arange(-64, 65, 2, dtype=np.float32)

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from medseg.inference.record import Outcome
+from medseg.batch.record import Outcome
 from medseg.reports.batch_progress import BatchDisplay, batch_summary, summary_lines
 
 

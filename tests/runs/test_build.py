@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from medseg import build
+from medseg.runs import build
 from medseg.config.load import load_pipeline
 from medseg.config.schema import PipelineConfig
 from medseg.data.cache import CachedStudy
@@ -238,8 +238,8 @@ class TestEncoderWeights:
     def test_pipeline_trains_from_them_and_its_model_needs_no_file(
         self, tiny_config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture, inflation: str
     ) -> None:
-        from medseg.inference.model import load_segmenter
-        from medseg.run import run
+        from medseg.inference.load import load_segmenter
+        from medseg.runs.run import run
 
         path = self._file(tmp_path)
         colours = torch.load(path, weights_only=True)["conv1.weight"]

@@ -14,7 +14,7 @@ import pytest
 from medseg.config.load import load_pipeline
 from medseg.config.schema import PipelineConfig
 from medseg.errors import CheckpointError
-from medseg.run_folder import RunFolder, find_run, logged, new_run, require_same_studies
+from medseg.runs.folder import RunFolder, find_run, logged, new_run, require_same_studies
 from medseg.study.manifest import read_manifest, write_manifest
 
 Config = Callable[..., PipelineConfig]

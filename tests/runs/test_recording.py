@@ -14,7 +14,7 @@ import pytest
 
 from medseg.config.schema import PipelineConfig
 from medseg.evaluation import Evaluation, Failure, read_json, score_files
-from medseg.recording import (
+from medseg.runs.recording import (
     ValidationPictures,
     open_run,
     record_evaluation,
@@ -23,7 +23,7 @@ from medseg.recording import (
     record_model,
     recorded,
 )
-from medseg.run_folder import RunFolder, new_run
+from medseg.runs.folder import RunFolder, new_run
 from medseg.study.manifest import read_manifest, split
 from medseg.tracking import NoTracker, upload
 from medseg.types import Grid, Volume

@@ -11,22 +11,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medseg import build
+from medseg.runs import build
 from medseg.config.load import dump, load_pipeline
 from medseg.config.schema import PipelineConfig
 from medseg.errors import CheckpointError, ConfigError, ManifestError, StudyError
 from medseg.evaluation.candidates import Step
 from medseg.evaluation.tuning import Gain, Tuning
 from medseg.inference import segmenter as segmenters
-from medseg.inference.model import load_segmenter, save_model
+from medseg.inference.load import load_segmenter
+from medseg.model.folder import save_model
 from medseg.inference.postprocess import Inside, PostProcessing
 from medseg.inference.result import Segmentation
 from medseg.reports.progress import Display
-from medseg.run_folder import RunFolder, new_run
+from medseg.runs.folder import RunFolder, new_run
 from medseg.study.inputs import read_input
 from medseg.study.manifest import read_manifest, write_manifest
 from medseg.study.nifti import read_fractions, read_labels
-from medseg.tune import as_yaml, tune_postprocessing, write_into_model
+from medseg.runs.tune import as_yaml, tune_postprocessing, write_into_model
 from medseg.types import StudyInput, Volume
 
 QUIET = Display(quiet=True)

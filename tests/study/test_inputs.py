@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 
 from medseg.errors import ManifestError, StudyError
-from medseg.study.dicom_series import NO_UID
+from medseg.study.dicom.series import NO_UID
 from medseg.study.inputs import find_inputs, read_input
 from medseg.study.manifest import STUDY_ID, read_manifest
 from medseg.study.nifti import write_image

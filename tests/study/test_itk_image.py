@@ -148,7 +148,7 @@ def test_what_is_no_image_is_refused(tmp_path, suffix, content, words):
 
 
 def test_real_label_lies_on_the_grid_of_its_series(shared_data):
-    from medseg.study.dicom import read_series
+    from medseg.study.dicom.read import read_series
     from medseg.study.geometry import corner_distance_mm
 
     label = read_itk_image(shared_data / "dicom" / "ge_3_liver_label.nrrd")

@@ -1,6 +1,6 @@
 import pytest
 
-from medseg.config.labels import parse_labels
+from medseg.study.label_map import parse_labels
 
 
 def test_values_are_merged_into_classes_in_order():

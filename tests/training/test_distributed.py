@@ -13,9 +13,9 @@ import torch.multiprocessing as multiprocessing
 from safetensors.torch import load_file
 from torch import Tensor
 
-from medseg import build
 from medseg.config.load import load_pipeline
-from medseg.run import run
+from medseg.runs import build
+from medseg.runs.run import run
 from medseg.training.checkpoint import load_checkpoint
 from medseg.training.distributed import ALONE, World, any_process, from_main, process_group, world_from_environment
 

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medseg.errors import StudyError
+from medseg.model.spec import ModelSpec
 from medseg.training import validation
 from medseg.training.validation import ValidationStudy, Validator
-from medseg.types import Grid, ModelSpec, Volume
+from medseg.types import Grid, Volume
 
 Classes = NDArray[np.uint8]
 LIVER_HU, TUMOUR_HU = 100, 200

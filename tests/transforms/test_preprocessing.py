@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from medseg.errors import GeometryError
+from medseg.phantom.make import SMALL, make_phantom
 from medseg.study.geometry import orientation, reorient
-from medseg.study.phantom import SMALL, make_phantom
 from medseg.transforms.preprocessing import Preprocessing, body_box, network_box, preprocess, preprocess_label
 from medseg.types import Grid, Volume
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from medseg.study.solids import rotation_matrix
+from medseg.phantom.solids import rotation_matrix
 from medseg.transforms import resampling
 from medseg.transforms.resampling import (
     axis_matrix,

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 
 from medseg.metrics.overlap import confusion, overlap_scores
+from medseg.phantom.make import SMALL, make_phantom
+from medseg.phantom.solids import rotation_matrix
 from medseg.study.geometry import reorient
-from medseg.study.phantom import SMALL, make_phantom
-from medseg.study.solids import rotation_matrix
 from medseg.transforms.preprocessing import Preprocessed, Preprocessing, preprocess, preprocess_label
 from medseg.transforms.restore import Restorer, decide, restore
 from medseg.types import Grid, Volume

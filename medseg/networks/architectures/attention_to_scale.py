@@ -11,12 +11,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from medseg.errors import ConfigError
-from medseg.networks.blocks import apply, conv, conv_norm_act, initialise, initialise_classifier, scaled
-from medseg.networks.encoder_network import EncoderNetwork
-from medseg.networks.largefov import LargeFOV, LargeFOVOptions
+from medseg.networks.layers.blocks import apply, conv, conv_norm_act, initialise, initialise_classifier, scaled
+from medseg.networks.layers.encoder_network import EncoderNetwork
+from medseg.networks.layers.largefov import LargeFOV, LargeFOVOptions
+from medseg.networks.layers.sizes import pad_small
+from medseg.networks.layers.upsampling import resize
 from medseg.networks.outputs import Auxiliary, Output, TrainingOutput, to_size
-from medseg.networks.sizes import pad_small
-from medseg.networks.upsampling import resize
 
 Scale = Annotated[float, Field(gt=0.0, le=1.0)]
 """Factor on the image's size."""

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from medseg.errors import ConfigError
-from medseg.networks.blocks import (
+from medseg.networks.encoders.strides import Axes
+from medseg.networks.encoders.vgg import VGG16
+from medseg.networks.layers.blocks import (
     CONV,
     Norm,
     apply,
@@ -18,13 +20,11 @@ from medseg.networks.blocks import (
     pooled_norm,
     scaled,
 )
-from medseg.networks.deconvolution import deconv
-from medseg.networks.encoders.strides import Axes
-from medseg.networks.encoders.vgg import VGG16
-from medseg.networks.mirrored import MirroredDecoder, pool
+from medseg.networks.layers.deconvolution import deconv
+from medseg.networks.layers.mirrored import MirroredDecoder, pool
+from medseg.networks.layers.patches import cells
+from medseg.networks.layers.sizes import crop, pad_small, pad_to
 from medseg.networks.options import Count, FlatLevels, Probability, Width
-from medseg.networks.patches import cells
-from medseg.networks.sizes import crop, pad_small, pad_to
 
 
 class DeconvNet(nn.Module):

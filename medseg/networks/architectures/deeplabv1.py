@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from medseg.networks.blocks import apply
-from medseg.networks.encoder_network import EncoderNetwork
-from medseg.networks.largefov import LargeFOV, LargeFOVOptions
+from medseg.networks.layers.blocks import apply
+from medseg.networks.layers.encoder_network import EncoderNetwork
+from medseg.networks.layers.largefov import LargeFOV, LargeFOVOptions
 
 
 class DeepLabV1(EncoderNetwork):

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from medseg.networks.blocks import conv, initialise_classifier, scaled
-from medseg.networks.encoder_network import EncoderNetwork
 from medseg.networks.encoders import Backbone
-from medseg.networks.largefov import FieldOfView
+from medseg.networks.layers.blocks import conv, initialise_classifier, scaled
+from medseg.networks.layers.encoder_network import EncoderNetwork
+from medseg.networks.layers.largefov import FieldOfView
+from medseg.networks.layers.patches import rate_warnings
 from medseg.networks.options import Count, Probability
-from medseg.networks.patches import rate_warnings
 
 REACHES = {2: (48, 96, 144, 192), 3: (24, 48, 72, 96)}
 """Of the branches, in voxels: the paper's rates 6, 12, 18, 24 at stride 8 (ASPP-L), and half of them in volumes."""

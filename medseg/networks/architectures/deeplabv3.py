@@ -8,14 +8,14 @@ from typing import Literal
 from torch import Tensor, nn
 
 from medseg.errors import ConfigError
-from medseg.networks.aspp import ASPP, RATES
-from medseg.networks.auxiliary_head import AuxiliaryHead
-from medseg.networks.blocks import apply, conv, conv_norm_act, initialise, initialise_classifier, scaled
-from medseg.networks.encoder_network import EncoderNetwork
 from medseg.networks.encoders import Backbone
+from medseg.networks.layers.aspp import ASPP, RATES
+from medseg.networks.layers.auxiliary_head import AuxiliaryHead
+from medseg.networks.layers.blocks import apply, conv, conv_norm_act, initialise, initialise_classifier, scaled
+from medseg.networks.layers.encoder_network import EncoderNetwork
+from medseg.networks.layers.patches import rate_warnings
 from medseg.networks.options import Count, Probability
 from medseg.networks.outputs import Output
-from medseg.networks.patches import rate_warnings
 
 
 class DeepLabV3(EncoderNetwork):

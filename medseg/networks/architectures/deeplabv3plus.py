@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from medseg.networks.aspp import ASPP, RATES
-from medseg.networks.blocks import (
+from medseg.networks.encoders import Backbone
+from medseg.networks.layers.aspp import ASPP, RATES
+from medseg.networks.layers.blocks import (
     apply,
     conv,
     conv_norm_act,
@@ -17,11 +18,10 @@ from medseg.networks.blocks import (
     scaled,
     separable_conv_norm_act,
 )
-from medseg.networks.encoder_network import EncoderNetwork
-from medseg.networks.encoders import Backbone
+from medseg.networks.layers.encoder_network import EncoderNetwork
+from medseg.networks.layers.patches import rate_warnings
+from medseg.networks.layers.upsampling import resize
 from medseg.networks.options import Count, Probability
-from medseg.networks.patches import rate_warnings
-from medseg.networks.upsampling import resize
 
 
 class DeepLabV3Plus(EncoderNetwork):

@@ -7,12 +7,21 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from medseg.networks.blocks import Layer, Norm, apply, conv, initialise, initialise_classifier, norm_layer, scaled
-from medseg.networks.encoder_network import EncoderNetwork
 from medseg.networks.encoders import Backbone
 from medseg.networks.encoders.densenet import DEPTHS
+from medseg.networks.layers.blocks import (
+    Layer,
+    Norm,
+    apply,
+    conv,
+    initialise,
+    initialise_classifier,
+    norm_layer,
+    scaled,
+)
+from medseg.networks.layers.encoder_network import EncoderNetwork
+from medseg.networks.layers.patches import rate_warnings
 from medseg.networks.options import Count, Probability
-from medseg.networks.patches import rate_warnings
 
 DROPOUT: dict[int, Layer] = {2: nn.Dropout2d, 3: nn.Dropout3d}
 

@@ -11,12 +11,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from medseg.errors import ConfigError
-from medseg.networks.blocks import apply, conv, conv_norm_act, initialise, initialise_classifier
-from medseg.networks.encoder_network import EncoderNetwork
 from medseg.networks.encoders import Backbone
+from medseg.networks.layers.blocks import apply, conv, conv_norm_act, initialise, initialise_classifier
+from medseg.networks.layers.encoder_network import EncoderNetwork
+from medseg.networks.layers.patches import rate_warnings
+from medseg.networks.layers.upsampling import pixel_shuffle
 from medseg.networks.options import Count, Probability
-from medseg.networks.patches import rate_warnings
-from medseg.networks.upsampling import pixel_shuffle
 
 Rates = Annotated[tuple[Count, ...], Field(min_length=1)]
 

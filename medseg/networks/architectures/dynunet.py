@@ -11,11 +11,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from medseg.errors import ConfigError
-from medseg.networks.blocks import Norm, apply, conv, every_axis, initialise_classifier
-from medseg.networks.monai_network import MonaiNetwork, with_norm
+from medseg.networks.layers.blocks import Norm, apply, conv, every_axis, initialise_classifier
+from medseg.networks.layers.monai_network import MonaiNetwork, with_norm
+from medseg.networks.layers.patches import cells
 from medseg.networks.options import Count, Probability
 from medseg.networks.outputs import Auxiliary, Output, TrainingOutput
-from medseg.networks.patches import cells
 
 SMALLEST_MAP = 4
 """Cells along an axis below which the plan does not stride further."""
@@ -137,7 +137,7 @@ class DynUNet(MonaiNetwork):
         return [
             f"network.strides: the coarsest map has {' x '.join(map(str, coarsest))} cells for a patch of "
             f"{' x '.join(map(str, patch_size))}, and nnU-Net keeps at least {SMALLEST_MAP} along an axis; take fewer "
-            "stages or a larger patch (medseg.networks.dynunet.plan gives strides, kernels and filters)"
+            "stages or a larger patch (medseg.networks.architectures.dynunet.plan gives strides, kernels and filters)"
         ]
 
 

@@ -8,8 +8,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from medseg.networks.auxiliary_head import AuxiliaryHead
-from medseg.networks.blocks import (
+from medseg.networks.encoders import Backbone
+from medseg.networks.layers.auxiliary_head import AuxiliaryHead
+from medseg.networks.layers.blocks import (
     Norm,
     apply,
     conv,
@@ -19,11 +20,10 @@ from medseg.networks.blocks import (
     norm_layer,
     scaled,
 )
-from medseg.networks.encoder_network import EncoderNetwork
-from medseg.networks.encoders import Backbone
+from medseg.networks.layers.encoder_network import EncoderNetwork
+from medseg.networks.layers.upsampling import resize
 from medseg.networks.options import Count, Probability
 from medseg.networks.outputs import Auxiliary, Output, TrainingOutput
-from medseg.networks.upsampling import resize
 
 
 class Encoding(nn.Module):

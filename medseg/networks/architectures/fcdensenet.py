@@ -12,11 +12,11 @@ import torch.utils.checkpoint
 from pydantic import Field
 from torch import Tensor, nn
 
-from medseg.networks.blocks import MAX_POOL, Norm, apply, conv, initialise, initialise_classifier, norm_layer
-from medseg.networks.deconvolution import deconv
 from medseg.networks.encoders.strides import Axes, PerAxis
+from medseg.networks.layers.blocks import MAX_POOL, Norm, apply, conv, initialise, initialise_classifier, norm_layer
+from medseg.networks.layers.deconvolution import deconv
+from medseg.networks.layers.sizes import crop, pad_small
 from medseg.networks.options import FlatLevels, Probability, Width
-from medseg.networks.sizes import crop, pad_small
 
 Variant = Literal[56, 67, 103]
 

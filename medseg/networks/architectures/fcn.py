@@ -8,11 +8,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from medseg.errors import ConfigError
-from medseg.networks.blocks import Norm, apply, conv, initialise, initialise_classifier, scaled
 from medseg.networks.encoders.vgg import VGG16
+from medseg.networks.layers.blocks import Norm, apply, conv, initialise, initialise_classifier, scaled
+from medseg.networks.layers.sizes import crop, pad_small
+from medseg.networks.layers.upsampling import Upsample, Upsampling
 from medseg.networks.options import Count, FlatLevels, Probability, Width
-from medseg.networks.sizes import crop, pad_small
-from medseg.networks.upsampling import Upsample, Upsampling
 
 Variant = Literal["32s", "16s", "8s"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from medseg.networks.auxiliary_head import AuxiliaryHead
-from medseg.networks.blocks import scaled
-from medseg.networks.encoder_network import EncoderNetwork, ScoringHead
 from medseg.networks.encoders import Backbone
+from medseg.networks.layers.auxiliary_head import AuxiliaryHead
+from medseg.networks.layers.blocks import scaled
+from medseg.networks.layers.encoder_network import EncoderNetwork, ScoringHead
 from medseg.networks.options import Probability
 from medseg.networks.outputs import Output
 

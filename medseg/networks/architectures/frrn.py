@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medseg.networks.blocks import (
+from medseg.networks.encoders.strides import Axes, PerAxis, times
+from medseg.networks.layers.blocks import (
     MAX_POOL,
     Norm,
     apply,
@@ -19,11 +20,10 @@ from medseg.networks.blocks import (
     norm_layer,
     scaled,
 )
-from medseg.networks.encoders.strides import Axes, PerAxis, times
+from medseg.networks.layers.sizes import crop, pad_small
+from medseg.networks.layers.upsampling import resize
 from medseg.networks.options import FlatLevels, Probability, Width
 from medseg.networks.outputs import Output, to_size
-from medseg.networks.sizes import crop, pad_small
-from medseg.networks.upsampling import resize
 
 Variant = Literal["A", "B"]
 

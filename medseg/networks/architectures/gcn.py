@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from medseg.errors import ConfigError
-from medseg.networks.blocks import Layer, apply, conv, every_axis, initialise, initialise_classifier
-from medseg.networks.conv3d import Conv3d
-from medseg.networks.encoder_network import EncoderNetwork
 from medseg.networks.encoders import Backbone
+from medseg.networks.layers.blocks import Layer, apply, conv, every_axis, initialise, initialise_classifier
+from medseg.networks.layers.conv3d import Conv3d
+from medseg.networks.layers.encoder_network import EncoderNetwork
+from medseg.networks.layers.patches import cells
+from medseg.networks.layers.sizes import crop, pad_small
+from medseg.networks.layers.upsampling import Upsample, Upsampling
 from medseg.networks.options import Count, Probability
-from medseg.networks.patches import cells
-from medseg.networks.sizes import crop, pad_small
-from medseg.networks.upsampling import Upsample, Upsampling
 
 AXIS_CONV: dict[int, Layer] = {2: nn.Conv2d, 3: Conv3d}
 """For kernels that may be longer than the map."""

@@ -9,17 +9,17 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from medseg.networks.blocks import apply, scaled
-from medseg.networks.boxes import Box, Reach, interpolated, needed
-from medseg.networks.encoder_network import EncoderNetwork, ScoringHead
 from medseg.networks.encoders import Backbone
 from medseg.networks.encoders.resnet import ResNet
 from medseg.networks.encoders.strides import PerAxis
+from medseg.networks.layers.blocks import apply, scaled
+from medseg.networks.layers.boxes import Box, Reach, interpolated, needed
+from medseg.networks.layers.encoder_network import EncoderNetwork, ScoringHead
+from medseg.networks.layers.patches import cells
+from medseg.networks.layers.sizes import crop, pad_small
+from medseg.networks.layers.upsampling import resize
 from medseg.networks.options import Count, Probability
 from medseg.networks.outputs import Auxiliary, Output, TrainingOutput
-from medseg.networks.patches import cells
-from medseg.networks.sizes import crop, pad_small
-from medseg.networks.upsampling import resize
 
 
 class LayerCascade(EncoderNetwork):

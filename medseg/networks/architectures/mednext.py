@@ -6,8 +6,8 @@ from typing import Literal, NamedTuple
 
 from torch import nn
 
-from medseg.networks.blocks import Norm
-from medseg.networks.monai_network import MonaiNetwork, with_norm
+from medseg.networks.layers.blocks import Norm
+from medseg.networks.layers.monai_network import MonaiNetwork, with_norm
 from medseg.networks.options import Count, Probability
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from medseg.networks.blocks import (
+from medseg.networks.encoders import Backbone
+from medseg.networks.layers.blocks import (
     Norm,
     apply,
     conv,
@@ -15,11 +16,10 @@ from medseg.networks.blocks import (
     pooled_norm,
     scaled,
 )
-from medseg.networks.encoder_network import EncoderNetwork, ScoringHead
-from medseg.networks.encoders import Backbone
+from medseg.networks.layers.encoder_network import EncoderNetwork, ScoringHead
+from medseg.networks.layers.upsampling import resize
 from medseg.networks.options import Count, Probability
 from medseg.networks.outputs import Auxiliary, Output, TrainingOutput
-from medseg.networks.upsampling import resize
 
 
 def soft_regions(x: Tensor, scores: Tensor) -> Tensor:

@@ -8,14 +8,14 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from medseg.networks.auxiliary_head import AuxiliaryHead
-from medseg.networks.blocks import apply, initialise, scaled
-from medseg.networks.encoder_network import EncoderNetwork, ScoringHead
 from medseg.networks.encoders import Backbone
+from medseg.networks.layers.auxiliary_head import AuxiliaryHead
+from medseg.networks.layers.blocks import apply, initialise, scaled
+from medseg.networks.layers.encoder_network import EncoderNetwork, ScoringHead
+from medseg.networks.layers.patches import bin_warnings
+from medseg.networks.layers.pyramid_pooling import PyramidPooling
 from medseg.networks.options import Count, Probability
 from medseg.networks.outputs import Output
-from medseg.networks.patches import bin_warnings
-from medseg.networks.pyramid_pooling import PyramidPooling
 
 
 class PSPNet(EncoderNetwork):

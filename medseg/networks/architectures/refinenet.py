@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from medseg.networks.blocks import MAX_POOL, apply, conv, initialise, initialise_classifier, scaled
-from medseg.networks.encoder_network import EncoderNetwork
 from medseg.networks.encoders import Backbone
+from medseg.networks.layers.blocks import MAX_POOL, apply, conv, initialise, initialise_classifier, scaled
+from medseg.networks.layers.encoder_network import EncoderNetwork
+from medseg.networks.layers.upsampling import resize
 from medseg.networks.options import Count, Probability
-from medseg.networks.upsampling import resize
 
 
 class RefineNet(EncoderNetwork):

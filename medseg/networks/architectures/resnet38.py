@@ -7,13 +7,13 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from medseg.networks.blocks import Norm, apply, conv, conv_norm_act, initialise, initialise_classifier, scaled
 from medseg.networks.encoders.resnet38 import DROPOUTS, WideResNet38
 from medseg.networks.encoders.strides import StemStride
+from medseg.networks.layers.blocks import Norm, apply, conv, conv_norm_act, initialise, initialise_classifier, scaled
+from medseg.networks.layers.patches import rate_warnings
+from medseg.networks.layers.sizes import pad_small
 from medseg.networks.options import Count, FlatLevels, Probability, Width
 from medseg.networks.outputs import Output, to_size
-from medseg.networks.patches import rate_warnings
-from medseg.networks.sizes import pad_small
 
 REACH = 96
 """Of the head's dilated convolutions, in voxels: the paper's rate 12 at stride 8."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from medseg.networks.auxiliary_head import AuxiliaryHead
-from medseg.networks.blocks import apply, conv, conv_norm_act, initialise, initialise_classifier, scaled
-from medseg.networks.encoder_network import EncoderNetwork
 from medseg.networks.encoders import Backbone
+from medseg.networks.layers.auxiliary_head import AuxiliaryHead
+from medseg.networks.layers.blocks import apply, conv, conv_norm_act, initialise, initialise_classifier, scaled
+from medseg.networks.layers.encoder_network import EncoderNetwork
+from medseg.networks.layers.representative_graph import RepresentativeGraph
 from medseg.networks.options import Count, Probability
 from medseg.networks.outputs import Output
-from medseg.networks.representative_graph import RepresentativeGraph
 
 
 class RGNet(EncoderNetwork):

@@ -7,12 +7,12 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
-from medseg.networks.blocks import Norm, apply, conv, initialise, initialise_classifier
 from medseg.networks.encoders.strides import Axes
 from medseg.networks.encoders.vgg import VGG16
-from medseg.networks.mirrored import MirroredDecoder, pool
+from medseg.networks.layers.blocks import Norm, apply, conv, initialise, initialise_classifier
+from medseg.networks.layers.mirrored import MirroredDecoder, pool
+from medseg.networks.layers.sizes import crop, pad_small
 from medseg.networks.options import FlatLevels, Probability, Width
-from medseg.networks.sizes import crop, pad_small
 
 
 class SegNet(nn.Module):

@@ -8,8 +8,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from medseg.errors import ConfigError
-from medseg.networks.blocks import Norm
-from medseg.networks.monai_network import MonaiNetwork, with_norm
+from medseg.networks.layers.blocks import Norm
+from medseg.networks.layers.monai_network import MonaiNetwork, with_norm
 from medseg.networks.options import Count, Probability
 from medseg.networks.outputs import Auxiliary, Output, TrainingOutput
 

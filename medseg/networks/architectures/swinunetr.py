@@ -9,8 +9,8 @@ import torch
 from pydantic import Field
 from torch.overrides import TorchFunctionMode
 
-from medseg.networks.blocks import Norm
-from medseg.networks.monai_network import MonaiNetwork, with_norm
+from medseg.networks.layers.blocks import Norm
+from medseg.networks.layers.monai_network import MonaiNetwork, with_norm
 from medseg.networks.options import Count, Probability
 
 STRIDE = 32

@@ -9,9 +9,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from medseg.errors import ConfigError
-from medseg.networks.blocks import Norm, apply
+from medseg.networks.layers.blocks import Norm, apply
+from medseg.networks.layers.sizes import crop, pad_to_multiple
 from medseg.networks.options import Count, Probability
-from medseg.networks.sizes import crop, pad_to_multiple
 
 Channels = Annotated[tuple[Count, ...], Field(min_length=2)]
 Stride = Count | tuple[Count, ...]

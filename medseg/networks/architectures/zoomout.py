@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medseg.errors import ConfigError
-from medseg.networks.blocks import (
+from medseg.networks.encoders.vgg import VGG16
+from medseg.networks.layers.blocks import (
     CONV,
     Norm,
     apply,
@@ -24,11 +25,10 @@ from medseg.networks.blocks import (
     pooled_norm,
     scaled,
 )
-from medseg.networks.encoders.vgg import VGG16
+from medseg.networks.layers.patches import bin_warnings
+from medseg.networks.layers.sizes import pad_small
 from medseg.networks.options import Count, FlatLevels, Probability, Width
 from medseg.networks.outputs import Output, to_size
-from medseg.networks.patches import bin_warnings
-from medseg.networks.sizes import pad_small
 
 
 class ZoomOut(nn.Module):

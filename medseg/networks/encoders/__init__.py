@@ -20,7 +20,6 @@ from typing import Any, Literal, Protocol, cast
 from torch import Tensor, nn
 
 from medseg.errors import ConfigError
-from medseg.networks.blocks import Norm
 from medseg.networks.encoder_names import EncoderName
 from medseg.networks.encoders.densenet import DEPTHS, DenseNet
 from medseg.networks.encoders.mobilenetv2 import MobileNetV2
@@ -29,6 +28,7 @@ from medseg.networks.encoders.resnet38 import WideResNet38
 from medseg.networks.encoders.strides import StemStride
 from medseg.networks.encoders.vgg import VGG16
 from medseg.networks.encoders.xception import FLOWS, Xception
+from medseg.networks.layers.blocks import Norm
 from medseg.networks.options import FlatLevels, Width
 
 _ENCODERS: Mapping[str, Callable[..., nn.Module]] = {

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medseg.networks.blocks import MAX_POOL, Norm, apply, conv, initialise, norm_layer, scaled
 from medseg.networks.encoders.strides import Axes, PerAxis, StemStride, plan_stages, stem_strides, times
+from medseg.networks.layers.blocks import MAX_POOL, Norm, apply, conv, initialise, norm_layer, scaled
 
 AVERAGE: dict[int, Callable[..., Tensor]] = {2: F.avg_pool2d, 3: F.avg_pool3d}
 

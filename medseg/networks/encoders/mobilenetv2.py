@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-from medseg.networks.blocks import Norm, apply, conv, conv_norm_act, initialise, norm_layer, scaled
 from medseg.networks.encoders.strides import Axes, Stage, StemStride, plan_stages, stem_strides
+from medseg.networks.layers.blocks import Norm, apply, conv, conv_norm_act, initialise, norm_layer, scaled
 
 SETTINGS = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 """Expansion, channels, blocks and stride of each stage (table 2 of the paper)."""

@@ -13,8 +13,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from medseg.networks.blocks import MAX_POOL, Norm, apply, conv, conv_norm_act, initialise, norm_layer, scaled
 from medseg.networks.encoders.strides import Axes, PerAxis, Stage, StemStride, plan_stages, stem_strides, times
+from medseg.networks.layers.blocks import MAX_POOL, Norm, apply, conv, conv_norm_act, initialise, norm_layer, scaled
 
 Stem = Literal["7x7", "c", "s"]
 """First layers: one 7x7 of 64 channels, or three 3x3 of 32-32-64 (`c`) or 64-64-128 (`s`)."""

@@ -8,8 +8,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from medseg.networks.blocks import Norm, apply, conv, conv_norm_act, initialise, norm_layer, scaled
 from medseg.networks.encoders.strides import Axes, PerAxis, Stage, StemStride, plan_stages, stem_strides
+from medseg.networks.layers.blocks import Norm, apply, conv, conv_norm_act, initialise, norm_layer, scaled
 
 LEVELS = (
     ((128, 128), 3, 1),

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-from medseg.networks.blocks import MAX_POOL, Norm, conv, initialise, norm_layer, scaled
 from medseg.networks.encoders.strides import Axes, PerAxis, StemStride, plan_stages, stem_strides
+from medseg.networks.layers.blocks import MAX_POOL, Norm, conv, initialise, norm_layer, scaled
 
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 """Output channels of the 3x3 convolutions between the max-pools."""

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from medseg.networks.blocks import Norm, apply, conv, conv_norm_act, initialise, norm_layer, scaled
 from medseg.networks.encoders.strides import Axes, PerAxis, Stage, StemStride, plan_stages, stem_strides
+from medseg.networks.layers.blocks import Norm, apply, conv, conv_norm_act, initialise, norm_layer, scaled
 
 Flow = tuple[tuple[tuple[int, int, int], int], ...]
 """Output channels of the three separable convolutions of each block, and the block's stride."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from medseg.networks.blocks import Norm, apply, conv, conv_norm_act, pooled_norm, separable_conv_norm_act
+from medseg.networks.layers.blocks import Norm, apply, conv, conv_norm_act, pooled_norm, separable_conv_norm_act
 
 RATES: dict[int, tuple[int, ...]] = {32: (3, 6, 9), 16: (6, 12, 18), 8: (12, 24, 36), 4: (24, 48, 72)}
 """Atrous rates by output stride: the papers' at 16 and 8, for crops of 513 pixels, and the same reach elsewhere."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from medseg.networks.blocks import scaled
-from medseg.networks.encoder_network import ScoringHead
 from medseg.networks.encoders import Backbone, Encoder
+from medseg.networks.layers.blocks import scaled
+from medseg.networks.layers.encoder_network import ScoringHead
 from medseg.networks.outputs import Auxiliary, Output, TrainingOutput
 
 

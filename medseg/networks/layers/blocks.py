@@ -11,8 +11,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from medseg.networks.conv2d import Conv2d
-from medseg.networks.conv3d import Conv3d
+from medseg.networks.layers.conv2d import Conv2d
+from medseg.networks.layers.conv3d import Conv3d
 
 Norm = Literal["batch", "instance", "group", "none"]
 """Normalisation after a convolution; `none` gives the convolution a bias instead."""

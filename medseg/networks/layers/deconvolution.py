@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from medseg.networks.blocks import CONV_TRANSPOSE, every_axis
+from medseg.networks.layers.blocks import CONV_TRANSPOSE, every_axis
 
 
 def deconv(

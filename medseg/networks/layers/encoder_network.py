@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from medseg.networks.blocks import Norm, apply, conv, conv_norm_act, initialise, initialise_classifier
 from medseg.networks.encoders import Backbone
+from medseg.networks.layers.blocks import Norm, apply, conv, conv_norm_act, initialise, initialise_classifier
+from medseg.networks.layers.sizes import pad_small
 from medseg.networks.outputs import Output, to_size
-from medseg.networks.sizes import pad_small
 
 
 class EncoderNetwork(nn.Module):

@@ -9,11 +9,11 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medseg.networks.blocks import Norm, apply, conv, conv_norm_act, initialise, initialise_classifier, scaled
 from medseg.networks.encoders import Backbone
 from medseg.networks.encoders.strides import StemStride
+from medseg.networks.layers.blocks import Norm, apply, conv, conv_norm_act, initialise, initialise_classifier, scaled
+from medseg.networks.layers.patches import rate_warnings
 from medseg.networks.options import Count, FlatLevels, Probability, Width
-from medseg.networks.patches import rate_warnings
 
 REACH = {2: 96, 3: 32}
 """Of fc6, in voxels: the paper's rate 12 at stride 8 for crops of 321 pixels, and a third of it in volumes."""

@@ -7,10 +7,10 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from medseg.networks.blocks import Layer, Norm, conv, norm_layer
 from medseg.networks.encoders.strides import Axes, PerAxis
 from medseg.networks.encoders.vgg import VGG16
-from medseg.networks.upsampling import unpool
+from medseg.networks.layers.blocks import Layer, Norm, conv, norm_layer
+from medseg.networks.layers.upsampling import unpool
 
 Switches = tuple[Tensor, tuple[int, ...]]
 """Of one max-pool: the indices of its maxima, and the spatial size before it."""

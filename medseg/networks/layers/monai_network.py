@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from medseg.networks.blocks import Norm, apply, norm_layer
-from medseg.networks.conv3d import Conv3d
+from medseg.networks.layers.blocks import Norm, apply, norm_layer
+from medseg.networks.layers.conv3d import Conv3d
+from medseg.networks.layers.sizes import pad_to, pad_to_multiple
 from medseg.networks.outputs import Output, to_size
-from medseg.networks.sizes import pad_to, pad_to_multiple
 
 NORMS: dict[type[nn.Module], tuple[Norm, str]] = {
     nn.BatchNorm2d: ("batch", "num_features"),

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from medseg.networks.aspp import ImagePooling
-from medseg.networks.blocks import Norm, apply, conv_norm_act
-from medseg.networks.upsampling import resize
+from medseg.networks.layers.aspp import ImagePooling
+from medseg.networks.layers.blocks import Norm, apply, conv_norm_act
+from medseg.networks.layers.upsampling import resize
 
 
 def block_means(x: Tensor, bins: int) -> Tensor:

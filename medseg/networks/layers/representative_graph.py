@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medseg.errors import ConfigError
-from medseg.networks.blocks import Norm, apply, conv, initialise, norm_layer
+from medseg.networks.layers.blocks import Norm, apply, conv, initialise, norm_layer
 
 
 class RepresentativeGraph(nn.Module):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medseg.networks.blocks import CONV_TRANSPOSE
+from medseg.networks.layers.blocks import CONV_TRANSPOSE
 
 Upsampling = Literal["fixed", "depthwise", "dense"]
 """`fixed` interpolation, or a deconvolution learned per class (`depthwise`) or across classes (`dense`)."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.errors import GeometryError, StudyError
-from medseg.study.dicom_header import Header
+from medseg.study.dicom.header import Header
 from medseg.study.geometry import GRID_TOLERANCE_MM
 from medseg.types import Affine
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.errors import StudyError
-from medseg.study.dicom_header import Header
+from medseg.study.dicom.header import Header
 from medseg.study.hounsfield import AIR_HU
 from medseg.study.itk_image import itk_reason
 

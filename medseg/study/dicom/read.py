@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.errors import StudyError
-from medseg.study.dicom_geometry import Stack, stack_slices
-from medseg.study.dicom_header import Header
-from medseg.study.dicom_pixels import read_slice, require_grey_slice
-from medseg.study.dicom_series import images_of, named, scan_files, why_no_ct
-from medseg.study.tilt import moved, straight_grid
+from medseg.study.dicom.geometry import Stack, stack_slices
+from medseg.study.dicom.header import Header
+from medseg.study.dicom.pixels import read_slice, require_grey_slice
+from medseg.study.dicom.series import images_of, named, scan_files, why_no_ct
+from medseg.study.dicom.tilt import moved, straight_grid
 from medseg.types import DicomSource, Grid, Volume
 
 logger = logging.getLogger(__name__)

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from medseg.errors import GeometryError, StudyError
 from medseg.files import atomic_path
+from medseg.study.dicom.segment_codes import segment_codes
 from medseg.study.geometry import GRID_TOLERANCE_MM
-from medseg.study.segment_codes import segment_codes
 from medseg.types import Volume
 from medseg.version import __version__
 

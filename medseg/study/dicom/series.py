@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from medseg.errors import StudyError
-from medseg.study.dicom_header import Header, read_header
+from medseg.study.dicom.header import Header, read_header
 
 NO_UID = "none"
 """Series of the files that name none, as after a careless anonymisation."""

@@ -3,9 +3,9 @@ import torch
 
 from medseg.errors import ConfigError
 from medseg.networks import build_network
+from medseg.networks.layers.upsampling import resize
 from medseg.networks.outputs import TrainingOutput
 from medseg.networks.table import count_parameters
-from medseg.networks.upsampling import resize
 
 SMALL = {"width": 0.125, "fc_width": 16, "atrous_rate": 1, "dropout": 0.0}
 SIZES = {2: (40, 33), 3: (20, 18, 17)}

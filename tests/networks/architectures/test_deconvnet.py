@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from medseg.errors import ConfigError
-from medseg.networks.deconvnet import DeconvNet
+from medseg.networks.architectures.deconvnet import DeconvNet
 from medseg.networks.table import count_parameters
 
 SMALL = {"width": 0.125, "fc_width": 16}

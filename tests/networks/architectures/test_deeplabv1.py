@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from medseg.networks import build_network
-from medseg.networks.deeplabv1 import DeepLabV1
-from medseg.networks.largefov import LargeFOVOptions
+from medseg.networks.architectures.deeplabv1 import DeepLabV1
+from medseg.networks.layers.largefov import LargeFOVOptions
 from medseg.networks.table import count_parameters
 
 

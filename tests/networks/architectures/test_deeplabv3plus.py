@@ -3,7 +3,7 @@ import torch
 
 from medseg.errors import ConfigError
 from medseg.networks import build_network
-from medseg.networks.deeplabv3plus import DeepLabV3Plus
+from medseg.networks.architectures.deeplabv3plus import DeepLabV3Plus
 from medseg.networks.table import count_parameters
 
 SMALL = {"encoder": "resnet18", "width": 0.125}

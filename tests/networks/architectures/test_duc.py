@@ -5,10 +5,10 @@ from torch.nn import functional as F
 
 from medseg.errors import ConfigError
 from medseg.networks import build_network
-from medseg.networks.duc import DUC, largest_gap
+from medseg.networks.architectures.duc import DUC, largest_gap
 from medseg.networks.encoders import Backbone
+from medseg.networks.layers.upsampling import pixel_shuffle
 from medseg.networks.table import count_parameters
-from medseg.networks.upsampling import pixel_shuffle
 
 SMALL = {"encoder": "resnet18", "width": 0.125, "atrous_rates": (1, 2)}
 CONV = {2: F.conv2d, 3: F.conv3d}

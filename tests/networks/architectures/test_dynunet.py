@@ -3,7 +3,7 @@ import torch
 
 from medseg.errors import ConfigError
 from medseg.networks import build_network
-from medseg.networks.dynunet import DynUNet, plan
+from medseg.networks.architectures.dynunet import DynUNet, plan
 from medseg.networks.table import count_parameters
 
 SMALL = {"strides": (1, 2, 2, 2), "filters": (8, 16, 24, 32)}

@@ -4,7 +4,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from medseg.networks import build_network
-from medseg.networks.encnet import ContextEncoding, Encoding
+from medseg.networks.architectures.encnet import ContextEncoding, Encoding
 from medseg.networks.encoders import Backbone
 from medseg.networks.table import count_parameters
 

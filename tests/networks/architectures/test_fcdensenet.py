@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 
-from medseg.networks.fcdensenet import DenseBlock, FCDenseNet
+from medseg.networks.architectures.fcdensenet import DenseBlock, FCDenseNet
 from medseg.networks.table import count_parameters
 
 SMALL = {"variant": 56, "pools": 2, "width": 0.34}

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from medseg.errors import ConfigError
-from medseg.networks.fcn import FCN
+from medseg.networks.architectures.fcn import FCN
 from medseg.networks.table import count_parameters
 
 SMALL = {"width": 0.125, "fc_kernel": 3, "fc_width": 16, "dropout": 0.0}

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from medseg.networks.frrn import FRRN, FullResolutionResidualUnit, ResidualUnit
+from medseg.networks.architectures.frrn import FRRN, FullResolutionResidualUnit, ResidualUnit
 from medseg.networks.table import count_parameters
 
 

@@ -3,9 +3,9 @@ import torch
 
 from medseg.errors import ConfigError
 from medseg.networks import build_network
-from medseg.networks.gcn import BoundaryRefinement, GlobalConvolution
-from medseg.networks.patches import cells
-from medseg.networks.sizes import crop
+from medseg.networks.architectures.gcn import BoundaryRefinement, GlobalConvolution
+from medseg.networks.layers.patches import cells
+from medseg.networks.layers.sizes import crop
 from medseg.networks.table import count_parameters
 
 SMALL = {"encoder": "resnet18", "width": 0.125, "kernel_size": 5}

@@ -5,8 +5,8 @@ from torch import nn
 from medseg.losses import CrossEntropyTerm, DiceTerm, build_loss
 from medseg.networks import build_network
 from medseg.networks.encoder_names import ENCODERS
+from medseg.networks.layers.sizes import pad_small
 from medseg.networks.outputs import TrainingOutput, to_size
-from medseg.networks.sizes import pad_small
 from medseg.networks.table import count_parameters
 from medseg.training.auxiliary import training_loss
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from medseg.networks.mednext import MedNeXt
+from medseg.networks.architectures.mednext import MedNeXt
 from medseg.networks.table import count_parameters
 
 

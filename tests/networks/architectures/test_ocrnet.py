@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from medseg.networks import build_network
-from medseg.networks.ocrnet import ObjectContext, soft_regions
+from medseg.networks.architectures.ocrnet import ObjectContext, soft_regions
 from medseg.networks.table import count_parameters
 
 SMALL = {"encoder": "resnet18", "width": 0.125}

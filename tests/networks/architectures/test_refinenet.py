@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from medseg.networks import build_network
-from medseg.networks.refinenet import ChainedResidualPooling, ResidualUnit
+from medseg.networks.architectures.refinenet import ChainedResidualPooling, ResidualUnit
 from medseg.networks.table import count_parameters
 
 SMALL = {"encoder": "resnet18", "width": 0.125}

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from medseg.networks.resnet38 import ResNet38
+from medseg.networks.architectures.resnet38 import ResNet38
 from medseg.networks.table import count_parameters
 
 

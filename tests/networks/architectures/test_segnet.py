@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from medseg.networks.segnet import SegNet
+from medseg.networks.architectures.segnet import SegNet
 from medseg.networks.table import count_parameters
 
 

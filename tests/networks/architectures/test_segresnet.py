@@ -3,7 +3,7 @@ import torch
 
 from medseg.errors import ConfigError
 from medseg.networks import build_network
-from medseg.networks.segresnet import SegResNet
+from medseg.networks.architectures.segresnet import SegResNet
 from medseg.networks.table import count_parameters
 
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from medseg.errors import ConfigError
+from medseg.networks.architectures.unet import UNet
 from medseg.networks.table import count_parameters
-from medseg.networks.unet import UNet
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from torch.nn import functional as F
 
 from medseg.errors import ConfigError
 from medseg.networks import build_network
+from medseg.networks.architectures.zoomout import ZoomOut, cell_means
+from medseg.networks.layers.upsampling import resize
 from medseg.networks.table import count_parameters
-from medseg.networks.upsampling import resize
-from medseg.networks.zoomout import ZoomOut, cell_means
 
 SMALL = {"width": 0.125, "fc_kernel": 3, "fc_width": 16, "cell_size": 4, "dropout": 0.0}
 

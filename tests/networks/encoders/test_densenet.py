@@ -3,8 +3,8 @@ import torch
 from monai.networks.nets import DenseNet as Peer
 from torch import nn
 
-from medseg.networks.blocks import MAX_POOL
 from medseg.networks.encoders.densenet import DEPTHS, AveragePool, DenseNet, Depth, Transition
+from medseg.networks.layers.blocks import MAX_POOL
 
 TINY = Depth(growth=4, stem=8, layers=(1, 2, 2, 1))
 

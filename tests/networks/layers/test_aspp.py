@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from medseg.networks.aspp import ASPP, ImagePooling
+from medseg.networks.layers.aspp import ASPP, ImagePooling
 
 
 def aspp(dims=2, separable=False, rates=(6, 12, 18)):

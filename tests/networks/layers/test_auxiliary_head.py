@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from medseg.networks.auxiliary_head import AuxiliaryHead
 from medseg.networks.encoders import Backbone
+from medseg.networks.layers.auxiliary_head import AuxiliaryHead
 
 BACKBONE = Backbone("resnet18", 8, norm="group", width=0.125)
 

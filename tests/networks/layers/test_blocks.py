@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from medseg.networks.blocks import (
+from medseg.networks.layers.blocks import (
     conv,
     conv_norm_act,
     initialise,

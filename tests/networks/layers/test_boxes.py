@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from medseg.networks.boxes import Box, Reach, interpolated, needed
-from medseg.networks.upsampling import resize
+from medseg.networks.layers.boxes import Box, Reach, interpolated, needed
+from medseg.networks.layers.upsampling import resize
 
 
 def strided():

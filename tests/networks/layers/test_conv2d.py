@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from medseg.networks.conv2d import Conv2d
+from medseg.networks.layers.conv2d import Conv2d
 
 TRAINED = """
 import torch
-from medseg.networks.conv2d import Conv2d
+from medseg.networks.layers.conv2d import Conv2d
 layer = Conv2d(8, 16, 1, stride=2, bias=False).to(memory_format=torch.channels_last)
 for _ in range(30):
     x = torch.randn(1, 8, 64, 64).contiguous(memory_format=torch.channels_last).requires_grad_()

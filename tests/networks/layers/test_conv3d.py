@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from medseg.networks.conv3d import Conv3d
+from medseg.networks.layers.conv3d import Conv3d
 
 KERNELS = [(3, 3, 3), (15, 1, 1), (1, 7, 1), (7, 7, 7)]
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from medseg.networks.deconvolution import deconv
+from medseg.networks.layers.deconvolution import deconv
 
 
 @pytest.mark.parametrize("dims", [2, 3])

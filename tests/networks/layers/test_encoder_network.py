@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from medseg.networks.encoder_network import EncoderNetwork, ScoringHead
 from medseg.networks.encoders import Backbone
+from medseg.networks.layers.encoder_network import EncoderNetwork, ScoringHead
 from medseg.networks.outputs import Auxiliary, TrainingOutput
 
 

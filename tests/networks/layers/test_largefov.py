@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from medseg.networks.largefov import FieldOfView, LargeFOV, LargeFOVOptions
+from medseg.networks.layers.largefov import FieldOfView, LargeFOV, LargeFOVOptions
 
 
 def test_only_fc6_has_holes_and_its_taps_lie_at_the_rate():

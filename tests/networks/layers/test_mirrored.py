@@ -3,7 +3,7 @@ import torch
 
 from medseg.networks.encoders.strides import Axes
 from medseg.networks.encoders.vgg import VGG16
-from medseg.networks.mirrored import MirroredDecoder, pool
+from medseg.networks.layers.mirrored import MirroredDecoder, pool
 
 
 @pytest.mark.parametrize(("dims", "size"), [(2, (40, 37)), (3, (18, 16, 9))])

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from medseg.networks.conv3d import Conv3d
-from medseg.networks.monai_network import MonaiNetwork, with_norm
+from medseg.networks.layers.conv3d import Conv3d
+from medseg.networks.layers.monai_network import MonaiNetwork, with_norm
 
 
 class Recorder(nn.Module):

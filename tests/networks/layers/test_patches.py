@@ -1,6 +1,6 @@
 import pytest
 
-from medseg.networks.patches import bin_warnings, cells, rate_warnings, suggested_rates
+from medseg.networks.layers.patches import bin_warnings, cells, rate_warnings, suggested_rates
 
 
 def test_a_map_rounds_up():

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from medseg.networks.pyramid_pooling import GridPooling, PyramidPooling, block_means
+from medseg.networks.layers.pyramid_pooling import GridPooling, PyramidPooling, block_means
 
 ADAPTIVE = {2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
 

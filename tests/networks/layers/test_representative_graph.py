@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from medseg.errors import ConfigError
-from medseg.networks.representative_graph import RepresentativeGraph, regular_grid
+from medseg.networks.layers.representative_graph import RepresentativeGraph, regular_grid
 
 NORMS = ["batch", "instance", "group", "none"]
 SIZES = {2: (5, 7), 3: (4, 3, 6)}

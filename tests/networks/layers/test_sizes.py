@@ -1,6 +1,6 @@
 import torch
 
-from medseg.networks.sizes import crop, pad_small, pad_to, pad_to_multiple
+from medseg.networks.layers.sizes import crop, pad_small, pad_to, pad_to_multiple
 
 
 def test_padding_repeats_the_border_voxel():

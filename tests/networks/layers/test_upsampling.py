@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from medseg.networks.upsampling import Upsample, linear_kernel, pixel_shuffle, pixel_unshuffle, resize, unpool
+from medseg.networks.layers.upsampling import Upsample, linear_kernel, pixel_shuffle, pixel_unshuffle, resize, unpool
 
 POOL = {2: F.max_pool2d, 3: F.max_pool3d}
 UNPOOL = {2: F.max_unpool2d, 3: F.max_unpool3d}

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from medseg.evaluation import Evaluation, Failure, ScoringOptions, StudyScores, score_arrays
+from medseg.phantom.make import SMALL, make_phantom
 from medseg.reports.page import ReportStudy, write_report
-from medseg.study.phantom import SMALL, make_phantom
 from medseg.types import Grid, Volume
 
 CLASSES = ("liver", "tumour")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from medseg.errors import GeometryError, StudyError
-from medseg.study.dicom_geometry import stack_slices
-from medseg.study.dicom_header import Header
+from medseg.study.dicom.geometry import stack_slices
+from medseg.study.dicom.header import Header
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 

@@ -8,7 +8,7 @@ import pytest
 from pydicom.sequence import Sequence
 
 from medseg.errors import StudyError
-from medseg.study.dicom_header import read_header
+from medseg.study.dicom.header import read_header
 from tests.study.dicom_files import AXIAL, ORIGIN, SERIES_UID, stored, write_slice
 
 SR = "1.2.840.10008.5.1.4.1.1.88.11"

@@ -5,8 +5,8 @@ import pydicom
 import pytest
 
 from medseg.errors import StudyError
-from medseg.study.dicom_header import read_header
-from medseg.study.dicom_pixels import read_slice
+from medseg.study.dicom.header import read_header
+from medseg.study.dicom.pixels import read_slice
 from tests.study.dicom_files import ORIGIN, stored, write_slice
 
 LOSSLESS = {

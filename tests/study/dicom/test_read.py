@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 
 from medseg.errors import GeometryError, StudyError
-from medseg.study.dicom import read_series
+from medseg.study.dicom.read import read_series
 from medseg.study.geometry import reorient
 from medseg.study.nifti import read_labels
 from medseg.types import LabelMap

@@ -9,7 +9,7 @@ import pydicom
 import pytest
 
 from medseg.errors import GeometryError, StudyError
-from medseg.study.dicom_seg import no_dicom_seg_because, write_dicom_seg
+from medseg.study.dicom.seg import no_dicom_seg_because, write_dicom_seg
 from medseg.types import DicomSource, Grid, Volume
 
 NAMES = ("liver", "spleen", "liver_tumour")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from medseg.study.segment_codes import _LESIONS, _ORGANS, segment_codes
+from medseg.study.dicom.segment_codes import _LESIONS, _ORGANS, segment_codes
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from medseg.study.dicom_series import NO_UID, images_of, is_dicom_folder, named, scan_files, why_no_ct
+from medseg.study.dicom.series import NO_UID, images_of, is_dicom_folder, named, scan_files, why_no_ct
 from tests.study.dicom_files import ORIGIN, SERIES_UID, stored, write_localiser, write_series, write_slice
 
 RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from medseg.study.tilt import moved, straight_grid
+from medseg.study.dicom.tilt import moved, straight_grid
 
 PLANE = np.array([[10, 20], [30, 50]], np.int16)  # (I, J)
 

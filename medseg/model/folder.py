@@ -1,0 +1,138 @@
+"""A model folder: weights.safetensors and model.json, all that is needed to segment as the network was trained to."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medseg.errors import CheckpointError, ConfigError
+from medseg.files import atomic_path
+from medseg.model.spec import ModelSpec
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+MODEL_FORMAT = 1
+"""Version of model.json."""
+
+
+def save_model(folder: Path, network: nn.Module, spec: ModelSpec) -> None:
+    """Write weights.safetensors and model.json: all that ``load_segmenter`` needs.
+
+    Raises:
+        OSError: the folder cannot be written; what stood there before stays whole.
+    """
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+    with atomic_path(folder / "weights.safetensors") as path:
+        save_file(weights, path)
+    with atomic_path(folder / "model.json") as path:
+        path.write_text(json.dumps({"format": MODEL_FORMAT, **asdict(spec)}, indent=2) + "\n")
+
+
+def copy_model(source: Path, folder: Path) -> None:
+    """Copy a model folder's (or run folder's) two files.
+
+    Raises:
+        CheckpointError: one of them is missing.
+        OSError: they cannot be written; what stood there before stays whole.
+    """
+    for name in ("weights.safetensors", "model.json"):
+        with atomic_path(folder / name) as path:
+            path.write_bytes((model_folder(source) / name).read_bytes())
+
+
+def model_folder(model: Path | str) -> Path:
+    """The folder that holds model.json and weights.safetensors: the one given, or the run folder's model/.
+
+    Raises:
+        CheckpointError: one of the files is missing.
+    """
+    folder = Path(model)
+    if (folder / "model" / "model.json").is_file():
+        folder = folder / "model"
+    for name in ("model.json", "weights.safetensors"):
+        if not (folder / name).is_file():
+            raise CheckpointError(
+                f"{folder}: expected a model folder with model.json and weights.safetensors; no {name}"
+            )
+    return folder
+
+
+def model_classes(model: Path | str) -> tuple[str, ...]:
+    """Foreground class names of a model folder, without loading its weights.
+
+    Raises:
+        CheckpointError: a file is missing, or model.json is none.
+    """
+    return read_spec(model_folder(model) / "model.json").class_names
+
+
+def load_network(folder: Path, spec: ModelSpec) -> nn.Module:
+    """Build the network that a model folder describes, with its weights.
+
+    Raises:
+        CheckpointError: it cannot be built by this medseg, or the weights are broken or do not fit.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from medseg.networks import build_network
+
+    try:
+        network = build_network(spec.network, spec.spatial_dims, spec.in_channels, spec.num_classes, **spec.options)
+    except (ConfigError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{folder / 'model.json'}: not usable by this medseg ({error})") from error
+    try:
+        weights = load_file(folder / "weights.safetensors")
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{folder / 'weights.safetensors'}: not a whole safetensors file ({error})") from error
+    load_weights(network, weights, f"{folder / 'weights.safetensors'}", spec.network)
+    return network
+
+
+def load_weights(network: nn.Module, weights: dict[str, torch.Tensor], what: str, name: str) -> None:
+    """Load a state dict that must fit exactly.
+
+    Raises:
+        CheckpointError: says how many tensors are missing, unexpected or of another shape, and names the first.
+    """
+    own = network.state_dict()
+    missing = sorted(own.keys() - weights.keys())
+    unexpected = sorted(weights.keys() - own.keys())
+    shapes = [k for k in own.keys() & weights.keys() if own[k].shape != weights[k].shape]
+    if missing or unexpected or shapes:
+        first = (missing or unexpected or sorted(shapes))[0]
+        raise CheckpointError(
+            f"{what} does not fit the network {name!r}: {len(missing)} tensors missing, {len(unexpected)} unexpected, "
+            f"{len(shapes)} of another shape (first: {first}). It belongs to another network or other options; "
+            "use the pipeline it was trained with"
+        )
+    network.load_state_dict(weights)
+
+
+def read_spec(path: Path) -> ModelSpec:
+    """Read model.json.
+
+    Raises:
+        CheckpointError: it is none, or of another format.
+    """
+    try:
+        entries = json.loads(path.read_text())
+        version = entries.pop("format")
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise CheckpointError(f"{path}: not a model description ({error!r})") from error
+    if version != MODEL_FORMAT:
+        raise CheckpointError(f"{path}: format {version}, and this medseg reads format {MODEL_FORMAT}; use its version")
+    known = {f.name for f in fields(ModelSpec)}
+    if entries.keys() != known:
+        raise CheckpointError(f"{path}: expected the keys {sorted(known)}, found {sorted(entries)}")
+    if not isinstance(entries["class_names"], list):
+        raise CheckpointError(f"{path}: class_names: expected a list, found {entries['class_names']!r}")
+    entries["class_names"] = tuple(entries["class_names"])
+    return ModelSpec(**entries)

@@ -1,0 +1,1 @@
+"""One architecture a file; ``networks.catalogue`` has a row for each."""

@@ -1,0 +1,1 @@
+"""What several architectures share: blocks, heads, resizing, dilation that fits a patch."""

@@ -1,0 +1,1 @@
+"""Synthetic CT: ``make`` writes studies of an ``anatomy`` with ``tumours``, of ``solids``, drawn by ``rendering``."""
