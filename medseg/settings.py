@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Annotated, TypeVar, dataclass_transform
+from typing import Annotated, TypeVar, cast, dataclass_transform
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked_dataclass
@@ -32,7 +32,7 @@ def settings(cls: type[T]) -> type[T]:
 
     Lists become tuples where tuples are declared; ``dataclasses.replace``, ``asdict`` and pickle work as ever.
     """
-    return checked_dataclass(frozen=True, config=CONFIG)(cls)
+    return cast(type[T], checked_dataclass(frozen=True, config=CONFIG)(cls))
 
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]

@@ -27,7 +27,8 @@ from medseg.files import remove_remains, temporary_path
 from medseg.study.geometry import require_same_grid
 from medseg.study.inputs import read_input
 from medseg.study.nifti import read_labels
-from medseg.transforms.preprocessing import Preprocessing, preprocess, preprocess_label
+from medseg.transforms.preprocessing import preprocess, preprocess_label
+from medseg.transforms.settings import Preprocessing
 from medseg.types import LabelMap, Spacing, Study, StudyInput
 
 _FORMAT = 2

@@ -27,8 +27,9 @@ from medseg.inference.windows import Windows
 from medseg.model.spec import ModelSpec
 from medseg.study.inputs import read_input
 from medseg.study.nifti import write_labels
-from medseg.transforms.preprocessing import Crop, Preprocessed, Preprocessing, network_box, preprocess
+from medseg.transforms.preprocessing import Crop, Preprocessed, network_box, preprocess
 from medseg.transforms.restore import Restorer, decide
+from medseg.transforms.settings import Preprocessing
 from medseg.types import Grid, StudyInput, Volume
 
 logger = logging.getLogger(__name__)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from medseg.training.fit import FitSettings
     from medseg.training.step import Trainee
     from medseg.training.validation import OnStudy, Validator
-    from medseg.transforms.preprocessing import Preprocessing
+    from medseg.transforms.settings import Preprocessing
 
 COARSE_MODEL = "locate"
 """Folder of the coarse model, inside the folder of the model that it finds the organ for."""
@@ -122,7 +122,7 @@ def scoring_options(config: PipelineConfig) -> ScoringOptions:
 
 def preprocessing(config: PipelineConfig) -> Preprocessing:
     """The one chain."""
-    from medseg.transforms.preprocessing import Preprocessing
+    from medseg.transforms.settings import Preprocessing
 
     return Preprocessing(**config.preprocessing.model_dump())
 

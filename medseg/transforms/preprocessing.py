@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from medseg.transforms.resampling import (
     resampled_affine,
     resampled_shape,
 )
+from medseg.transforms.settings import Preprocessing
 from medseg.types import Affine, Grid, Shape3, Volume
 
 Crop = tuple[slice, slice, slice]
@@ -62,29 +63,6 @@ _FREE_VOXELS = 2**26
 
 _MOST_IN_ONE = 64
 """Voxels that may end as one: a study of more is thousands of times smaller than a body."""
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """The chain's settings (see ``config.schema.PreprocessingConfig``).
-
-    Raises:
-        ValueError: a range that is empty or upside down, a spacing that is not positive.
-    """
-
-    spacing_mm: tuple[float | None, float | None, float | None] | None = None
-    intensity_range_hu: tuple[float, float] = (-175.0, 250.0)
-    crop_to_body: bool = True
-    antialias: bool = True
-    convention: Literal["medseg", "monai"] = "medseg"
-
-    def __post_init__(self) -> None:
-        low, high = self.intensity_range_hu
-        spacing = (1.0, 1.0, 1.0) if self.spacing_mm is None else self.spacing_mm
-        if not low < high:
-            raise ValueError(f"intensity_range_hu: expected two numbers in ascending order, found {low} and {high}")
-        if len(spacing) != 3 or any(mm is not None and not mm > 0 for mm in spacing):
-            raise ValueError(f"spacing_mm: expected three numbers above 0 (or null), found {self.spacing_mm}")
 
 
 @dataclass(frozen=True, eq=False)

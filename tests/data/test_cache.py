@@ -11,7 +11,8 @@ from medseg.data import cache
 from medseg.data.cache import cache_studies
 from medseg.study.inputs import read_input
 from medseg.study.nifti import write_image, write_labels
-from medseg.transforms.preprocessing import Preprocessing, preprocess, preprocess_label
+from medseg.transforms.preprocessing import preprocess, preprocess_label
+from medseg.transforms.settings import Preprocessing
 from medseg.types import Grid, LabelMap, Study, StudyInput, Volume
 from tests.study.dicom_files import write_series
 

@@ -24,7 +24,7 @@ from medseg.training.fit import FitSettings
 from medseg.training.schedule import Schedule
 from medseg.transforms.anatomy import AnatomySettings
 from medseg.transforms.intensity import IntensitySettings
-from medseg.transforms.preprocessing import Preprocessing
+from medseg.transforms.settings import Preprocessing
 from medseg.transforms.spatial import SpatialSettings
 from medseg.types import LabelMap, Study
 

@@ -9,8 +9,9 @@ from medseg.metrics.overlap import confusion, overlap_scores
 from medseg.phantom.make import SMALL, make_phantom
 from medseg.phantom.solids import rotation_matrix
 from medseg.study.geometry import reorient
-from medseg.transforms.preprocessing import Preprocessed, Preprocessing, preprocess, preprocess_label
+from medseg.transforms.preprocessing import Preprocessed, preprocess, preprocess_label
 from medseg.transforms.restore import Restorer, decide, restore
+from medseg.transforms.settings import Preprocessing
 from medseg.types import Grid, Volume
 
 
