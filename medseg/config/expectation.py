@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -44,16 +44,23 @@ def type_at(path: KeyPath, pipeline: Any) -> Any:
     return annotation
 
 
-def models_at(annotation: Any, found: Any = None) -> list[type[BaseModel]]:
-    """The models that an annotation allows; only the named one where ``found`` gives a known ``name``."""
-    models = [base(m) for m in members(annotation) if _is_model(base(m))]
+def sections_at(annotation: Any, found: Any = None) -> list[type]:
+    """The sections that an annotation allows; only the named one where ``found`` gives a known ``name``."""
+    sections = [base(m) for m in members(annotation) if fields_of(base(m))]
     name = found.get("name") if isinstance(found, dict) else None
-    return [m for m in models if name in names_of(m)] or models
+    return [m for m in sections if name in names_of(m)] or sections
 
 
-def names_of(model: type[BaseModel]) -> tuple[Any, ...]:
-    """The values that a model's ``name`` may have; () if it has none or any text will do."""
-    field = model.model_fields.get("name")
+def fields_of(section: Any) -> dict[str, FieldInfo]:
+    """Name -> field of a section, be it a room's settings or a model of the schema; {} for any other annotation."""
+    if isinstance(section, type) and issubclass(section, BaseModel):
+        return dict(section.model_fields)
+    return dict(getattr(section, "__pydantic_fields__", {}))
+
+
+def names_of(section: type) -> tuple[Any, ...]:
+    """The values that a section's ``name`` may have; () if it has none or any text will do."""
+    field = fields_of(section).get("name")
     return get_args(field.annotation) if field and get_origin(field.annotation) is Literal else ()
 
 
@@ -93,16 +100,16 @@ def _literals(annotation: Any) -> list[str]:
 def _describe_one(annotation: Any, several: bool) -> str:
     inner, limits = base(annotation), _limits(annotation)
     kind = get_origin(inner)
-    if kind is list:
+    if _is_list(inner):
         count = [str(limits[key]) for key in ("min_length", "max_length") if key in limits]
         number = f"{listed(count)} " if len(count) == 2 else f"at least {count[0]} " if count else ""
         return f"a list of {number}{describe(get_args(inner)[0], several=True)}"
     if kind is tuple:
         return f"a list of {len(get_args(inner))} {describe(get_args(inner)[0], several=True)}"
-    if kind is dict:
+    if kind in (dict, Mapping):
         return "a mapping of names to " + describe(get_args(inner)[1], several=True)
-    if _is_model(inner):
-        required = [name for name, field in inner.model_fields.items() if field.is_required()]
+    if fields := fields_of(inner):
+        required = [name for name, field in fields.items() if field.is_required()]
         return "mappings" if several else "a mapping" + (f" with {listed(required, 'and')}" if required else "")
     return _NOUNS[inner][several] + _bounds(limits)
 
@@ -134,20 +141,21 @@ def _metadata(annotation: Any) -> Sequence[Any]:
     return items
 
 
-def _is_model(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+def _is_list(annotation: Any) -> bool:
+    """A list of any length: ``list[X]`` or ``tuple[X, ...]``."""
+    return get_origin(annotation) is list or get_args(annotation)[1:] == (...,)
 
 
 def _below(annotation: Any, found: Any, part: str | int) -> Any:
     """The annotation one key further down."""
-    for model in models_at(annotation, found):
-        if part in model.model_fields:
-            return field_type(model.model_fields[str(part)])
+    for section in sections_at(annotation, found):
+        if field := fields_of(section).get(str(part)):
+            return field_type(field)
     for member in map(base, members(annotation)):
         kind, args = get_origin(member), get_args(member)
-        if kind is dict and isinstance(found, dict):
+        if kind in (dict, Mapping) and isinstance(found, dict):
             return args[1]
-        if kind is list and isinstance(found, list):
+        if _is_list(member) and isinstance(found, list):
             return args[0]
         if kind is tuple and isinstance(found, list):
             return args[int(part)] if int(part) < len(args) else None

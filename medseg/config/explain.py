@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from medseg.config.expectation import base, describe, field_type, members, models_at, names_of, type_at
+from medseg.config.expectation import base, describe, field_type, fields_of, members, names_of, sections_at, type_at
 from medseg.config.problems import Problem, dotted
 from medseg.config.schema import PipelineConfig
 from medseg.config.tree import KeyPath, Node
@@ -56,7 +56,7 @@ def _message(detail: Mapping[str, Any], path: KeyPath, plain: Any) -> tuple[KeyP
     found = _get(plain, path)
     annotation = type_at(path, plain)
     match detail["type"]:
-        case "extra_forbidden":
+        case "extra_forbidden" | "unexpected_keyword_argument":
             return path, _unknown_key(path, plain)
         case "missing" if isinstance(path[-1], int):  # a list that is too short for its tuple
             whole, items = type_at(path[:-1], plain), _get(plain, path[:-1])
@@ -72,7 +72,7 @@ def _message(detail: Mapping[str, Any], path: KeyPath, plain: Any) -> tuple[KeyP
 
 
 def _wrong_name(annotation: Any, found: Any) -> str:
-    names = [name for model in models_at(annotation) for name in names_of(model)]
+    names = [name for section in sections_at(annotation) for name in names_of(section)]
     expected = "expected " + listed([shown(name) for name in names])
     if "name" not in found:
         return f"missing; {expected}"
@@ -87,11 +87,11 @@ def _blame_entry(path: KeyPath, message: str, found: Any) -> tuple[KeyPath, str]
 
 def _hint(annotation: Any, found: Any) -> str:
     if isinstance(found, str):
-        if any("name" in model.model_fields for model in models_at(annotation)):
+        if any("name" in fields_of(section) for section in sections_at(annotation)):
             return f"; write {{name: {found}}}"
         choices = [c for m in map(base, members(annotation)) for c in get_args(m) if isinstance(c, str)]
         return did_you_mean(found, choices)
-    if found is None and models_at(annotation):
+    if found is None and sections_at(annotation):
         return "; remove the key to take its defaults"
     return ""
 
@@ -99,8 +99,8 @@ def _hint(annotation: Any, found: Any) -> str:
 def _unknown_key(path: KeyPath, plain: Any) -> str:
     """Name the nearest key of the section, else the same key elsewhere, else what the section knows."""
     section, key = path[:-1], str(path[-1])
-    models = models_at(type_at(section, plain), _get(plain, section))
-    known = sorted({name for model in models for name in model.model_fields})
+    sections = sections_at(type_at(section, plain), _get(plain, section))
+    known = sorted({name for one in sections for name in fields_of(one)})
     if "." in key and not section:
         return f"unknown key; in a file, write {key.split('.')[0]}: and the rest indented below it"
     if near := did_you_mean(key, known):
@@ -111,11 +111,11 @@ def _unknown_key(path: KeyPath, plain: Any) -> str:
     return f"unknown key; known here: {', '.join(known)}"
 
 
-def _keys(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    for name, field in model.model_fields.items():
+def _keys(section: type, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, field in fields_of(section).items():
         yield (*path, name)
-        if get_origin(base(field_type(field))) is not list:
-            for below in models_at(field_type(field)):
+        if get_origin(base(field_type(field))) not in (list, tuple, dict, Mapping):
+            for below in sections_at(field_type(field)):
                 yield from _keys(below, (*path, name))
 
 

@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from medseg.config.expectation import fields_of
 from medseg.config.schema import PipelineConfig
 
 _INCLUDE = {
@@ -52,8 +53,7 @@ def write_schemas(folder: Path) -> list[Path]:
 
 
 def _required(model: Any) -> list[str]:
-    fields = getattr(model, "model_fields", {})
-    return [name for name, field in fields.items() if field.is_required()]
+    return [name for name, field in fields_of(model).items() if field.is_required()]
 
 
 def _tidied(schema: Any) -> Any:

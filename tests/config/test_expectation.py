@@ -1,16 +1,36 @@
+from collections.abc import Mapping
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
 from pydantic import BaseModel, Field
 
-from medseg.config.expectation import describe, models_at, names_of, type_at
-from medseg.config.schema import AdamWConfig, DiceLossConfig, LossTerm, PipelineConfig
+from medseg.config.expectation import describe, fields_of, names_of, sections_at, type_at
+from medseg.config.schema import LossTerm, PipelineConfig
+from medseg.settings import NAMES_CLASSES, Positive, settings
 
 
 class Section(BaseModel):
     a: int
     b: int = 0
+
+
+@settings
+class Adam:
+    """A room's own section."""
+
+    name: Literal["adam"]
+    rate: Positive = 1e-3
+    betas: tuple[Positive, ...] = ()
+    scales: Annotated[Mapping[str, Positive], NAMES_CLASSES] = field(default_factory=dict)
+
+
+@settings
+class Plain:
+    """Another one."""
+
+    name: Literal["plain", "simple"]
 
 
 @pytest.mark.parametrize(
@@ -32,6 +52,12 @@ class Section(BaseModel):
         (Annotated[str, Field(pattern="^a$")], "text that matches ^a$"),
         (Section | Literal["none"], "a mapping with a or 'none'"),
         (LossTerm, "a mapping with name"),
+        (Adam, "a mapping with name"),
+        (Adam | None, "a mapping with name or null"),
+        (tuple[Adam, ...], "a list of mappings"),
+        (tuple[int, ...], "a list of whole numbers"),
+        (Annotated[tuple[Positive, ...], Field(min_length=1)], "a list of at least 1 numbers above 0"),
+        (Mapping[str, Positive], "a mapping of names to numbers above 0"),
     ],
 )
 def test_annotations_are_described_in_words(annotation, words):
@@ -67,9 +93,15 @@ def test_keys_that_the_schema_does_not_name_have_no_type(path):
     assert type_at(path, {"training": {"epochs": 1}, "network": {"name": "unet", "depth": 3}}) is None
 
 
-def test_the_name_chooses_the_model():
-    optimizer = type_at(("training", "optimizer"), {})
-    assert models_at(optimizer, {"name": "adamw"}) == [AdamWConfig]
-    assert len(models_at(optimizer, {"name": "nothing"})) == 2
-    assert names_of(DiceLossConfig) == ("dice",)
+def test_the_name_chooses_the_section():
+    choice = Annotated[Adam | Plain, Field(discriminator="name")]
+    assert sections_at(choice, {"name": "simple"}) == [Plain]
+    assert sections_at(choice, {"name": "nothing"}) == [Adam, Plain]
+    assert names_of(Plain) == ("plain", "simple")
     assert names_of(PipelineConfig) == ()
+
+
+def test_models_and_settings_have_fields_and_nothing_else_has():
+    assert list(fields_of(Section)) == ["a", "b"]
+    assert list(fields_of(Adam)) == ["name", "rate", "betas", "scales"]
+    assert fields_of(int) == fields_of(Adam | Plain) == {}
