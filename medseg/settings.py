@@ -49,9 +49,21 @@ class Mark:
     meaning: str
 
 
+@dataclass(frozen=True)
+class NamesClasses(Mark):
+    """The mark of a field whose texts, or whose keys, are names of classes.
+
+    Attributes:
+        also: words that may stand beside them.
+    """
+
+    also: tuple[str, ...] = ()
+
+
 MAY_CHANGE = Mark("a resumed run may have it otherwise than the run that it continues")
 LENGTHENS = Mark("may change on resume, and gives a complete run something to go on with")
-NAMES_CLASSES = Mark("its texts, or its keys, are names of classes")
+NAMES_CLASSES = NamesClasses("its texts, or its keys, are names of classes")
+NAMES_CHANNELS = NamesClasses("its texts, or its keys, are names of classes or background", ("background",))
 MACHINE_PATH = Mark("a path of this machine, which may be read from the environment")
 
 

@@ -10,23 +10,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from medseg.config.problems import Problem
-from medseg.study.label_map import NOT_CLASSES, parse_labels
+from medseg.config.marks import class_names
+from medseg.config.problems import Problem, dotted
+from medseg.study.label_map import parse_labels
 from medseg.words import did_you_mean, listed
 
 _DIMENSIONS = {"slice": 2, "slab": 2, "patch": 3}
 
 
-def disagreements(pipeline: Mapping[str, Any]) -> list[Problem]:
+def disagreements(pipeline: Mapping[str, Any], schema: type) -> list[Problem]:
     """Settings that contradict each other.
 
     Args:
         pipeline: a whole pipeline as plain dicts; sections may be missing or wrong.
+        schema: what it is meant to be, whose marks tell which settings name classes.
 
     Returns:
         One problem each for a size with the wrong number of axes and for a class that ``labels`` does not name.
     """
-    return [*_sizes(pipeline), *_class_names(pipeline)]
+    return [*_sizes(pipeline), *_class_names(pipeline, schema)]
 
 
 def idle_settings(pipeline: Mapping[str, Any]) -> list[Problem]:
@@ -76,42 +78,17 @@ def _sizes(pipeline: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(f"{section}.{key}", f"expected {axes} numbers in mode {mode}, found {len(size)}")
 
 
-def _class_names(pipeline: Mapping[str, Any]) -> Iterator[Problem]:
+def _class_names(pipeline: Mapping[str, Any], schema: type) -> Iterator[Problem]:
     try:
         names = parse_labels(_section(pipeline, "labels")).names
     except ValueError:
         return  # reported with the labels themselves
-    for key, used, also in _uses_of_classes(pipeline):
+    for path, used, mark in class_names(schema, pipeline):
         for name in used:
-            if name not in names and name not in also:
-                expected = listed([*names, *also])
-                yield Problem(
-                    key, f"expected a class of labels ({expected}), found {name!r}{did_you_mean(name, names)}"
-                )
-
-
-def _uses_of_classes(pipeline: Mapping[str, Any]) -> Iterator[tuple[str, list[str], tuple[str, ...]]]:
-    """Every place that names classes: its key, the names, and the words that are allowed besides."""
-    data = _section(pipeline, "data")
-    yield "data.class_shares", list(_section(data, "class_shares")), ()
-    for name in _section(data, "label_maps"):
-        yield f"data.label_maps.{name}", list(_section(_section(data, "label_maps"), name)), NOT_CLASSES
-    after = _section(_section(pipeline, "inference"), "postprocess")
-    for key in ("thresholds", "inside", "keep_largest", "fill_holes", "minimum_ml"):
-        yield f"inference.postprocess.{key}", _texts(after.get(key)), ()
-    for name in (inside := _section(after, "inside")):
-        yield f"inference.postprocess.inside.{name}.of", _texts(_section(inside, name).get("of")), ()
-    for key in ("tolerance_mm", "lesions"):
-        yield f"evaluation.{key}", _texts(_section(pipeline, "evaluation").get(key)), ()
-    loss = _section(pipeline, "training").get("loss")
-    for index, term in enumerate(loss if isinstance(loss, list) else []):
-        weights = _section(term, "class_weights") if isinstance(term, dict) else {}
-        yield f"training.loss.{index}.class_weights", list(weights), ("background",)
-
-
-def _texts(found: Any) -> list[str]:
-    """The names in a list, or the keys of a mapping."""
-    return [name for name in found if isinstance(name, str)] if isinstance(found, list | dict) else []
+            if name not in names and name not in mark.also:
+                expected = listed([*names, *mark.also])
+                near = did_you_mean(name, names)
+                yield Problem(dotted(path), f"expected a class of labels ({expected}), found {name!r}{near}")
 
 
 def _section(mapping: Mapping[str, Any], key: str) -> Mapping[str, Any]:

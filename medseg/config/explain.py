@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, get_args, get_origin
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from medseg.config.expectation import base, describe, field_type, fields_of, members, names_of, sections_at, type_at
+from medseg.config.expectation import describe, type_at
+from medseg.config.fields import base, fields_of, keys, members, names_of, sections_at
 from medseg.config.problems import Problem, dotted
 from medseg.config.schema import PipelineConfig
 from medseg.config.tree import KeyPath, Node
@@ -105,18 +106,10 @@ def _unknown_key(path: KeyPath, plain: Any) -> str:
         return f"unknown key; in a file, write {key.split('.')[0]}: and the rest indented below it"
     if near := did_you_mean(key, known):
         return f"unknown key{near}"
-    elsewhere = list(dict.fromkeys(dotted(other) for other in _keys(PipelineConfig) if other[-1] == key))
+    elsewhere = list(dict.fromkeys(dotted(other) for other, _ in keys(PipelineConfig) if other[-1] == key))
     if 0 < len(elsewhere) <= 3:  # more than that is no hint
         return f"unknown key; did you mean {listed([repr(name) for name in elsewhere])}?"
     return f"unknown key; known here: {', '.join(known)}"
-
-
-def _keys(section: type, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    for name, field in fields_of(section).items():
-        yield (*path, name)
-        if get_origin(base(field_type(field))) not in (list, tuple, dict, Mapping):
-            for below in sections_at(field_type(field)):
-                yield from _keys(below, (*path, name))
 
 
 def _get(plain: Any, path: KeyPath) -> Any:

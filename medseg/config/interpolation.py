@@ -2,8 +2,8 @@
 
 A reference stands for one value, or for a list of plain values, found anywhere in the merged pipeline; ``path_env``
 for an environment variable. Both are deliberately weak, so that no secret can reach a configuration, which is logged
-and kept with every run: only variables whose names begin with ``MEDSEG_`` are read, and only into the keys of
-``PATH_KEYS``, which hold machine paths. There is no other function, no nesting and no arithmetic. OmegaConf is not used
+and kept with every run: only variables whose names begin with ``MEDSEG_`` are read, and only into keys
+that the schema marks as machine paths. There is no other function, no nesting and no arithmetic. OmegaConf is not used
 for this: its resolvers are global, take names that are computed, and give no lines and no bound on what a text becomes.
 """
 
@@ -13,12 +13,12 @@ import os
 import re
 from typing import Any
 
+from medseg.config.marks import marked
 from medseg.config.problems import Origin, Problem, dotted
+from medseg.config.schema import PipelineConfig
 from medseg.config.tree import MAX_VALUES, KeyPath, Node
+from medseg.settings import MACHINE_PATH
 from medseg.words import did_you_mean, listed, shown
-
-PATH_KEYS = ("data.root", "data.manifest", "data.cache_dir", "network.encoder_weights", "runs_dir", "tracking.uri")
-"""Keys that may read an environment variable."""
 
 MAX_TEXT = 10_000
 """Characters of one value after its references are replaced."""
@@ -126,8 +126,9 @@ class _Interpolation:
 
 def _path_variable(name: str, default: str | None, path: KeyPath) -> str:
     name = name.strip()
-    if dotted(path) not in PATH_KEYS:
-        raise _UnresolvedError(f"path_env is for machine paths: {listed(PATH_KEYS, 'and')}")
+    machine_paths = marked(PipelineConfig, MACHINE_PATH)
+    if dotted(path) not in machine_paths:
+        raise _UnresolvedError(f"path_env is for machine paths: {listed(machine_paths, 'and')}")
     if not re.fullmatch(r"MEDSEG_\w+", name):
         raise _UnresolvedError(f"path_env reads only variables that begin with MEDSEG_, found {name!r}")
     value = os.environ.get(name) or default

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from medseg.config.expectation import fields_of
+from medseg.config.fields import fields_of
 from medseg.config.schema import PipelineConfig
 
 _INCLUDE = {

@@ -60,7 +60,7 @@ def load_pipeline(path: Path, overrides: Sequence[str] = (), checks: Sequence[Ch
     config, refused = _validated(tree, plain)
     if reader.incomplete:  # what seems to be missing may stand in the file that could not be read
         refused = [problem for problem in refused if not problem.message.startswith("missing")]
-    checked = [problem for check in (disagreements, *checks) for problem in check(plain)]
+    checked = [*disagreements(plain, PipelineConfig), *(problem for check in checks for problem in check(plain))]
     report = _report([[*reader.problems, *problems, *unresolved], refused, checked], tree)
     if report or config is None:
         main = display(Path(path))

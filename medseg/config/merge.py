@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from medseg.config.marks import named_sections
 from medseg.config.problems import dotted
+from medseg.config.schema import PipelineConfig
 from medseg.config.tree import KeyPath, Node
 
-NAMED_SECTIONS: tuple[KeyPath, ...] = (("network",), ("training", "optimizer"))
+NAMED_SECTIONS = named_sections(PipelineConfig)
 """Sections that are a name and that name's own options, so that a new name takes none of the old options over."""
 
 _log = logging.getLogger(__name__)

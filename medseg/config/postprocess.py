@@ -7,12 +7,13 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from medseg.config.section import NotNegative, Positive, Section
+from medseg.settings import NAMES_CLASSES
 
 
 class InsideConfig(Section):
     """The organ that a class must lie in."""
 
-    of: Annotated[list[str], Field(min_length=1)]
+    of: Annotated[list[str], Field(min_length=1), NAMES_CLASSES]
     """Classes that make the organ. Components of the class that have replaced organ (at least half of their surface
     lies against it) and the holes of both belong to it."""
     margin_mm: NotNegative = 0.0
@@ -26,16 +27,16 @@ class PostprocessConfig(Section):
     keep_largest, fill_holes, minimum_ml. `medseg tune-postprocessing` chooses all but thresholds.
     """
 
-    thresholds: dict[str, Annotated[float, Field(gt=0.0, lt=1.0)]] = {}
+    thresholds: Annotated[dict[str, Annotated[float, Field(gt=0.0, lt=1.0)]], NAMES_CLASSES] = {}
     """A voxel is this class where its probability is at least this, whatever else competes; the other classes share the
     rest by arg-max."""
-    inside: dict[str, InsideConfig] = {}
+    inside: Annotated[dict[str, InsideConfig], NAMES_CLASSES] = {}
     """Voxels of a class outside of an organ become background, as in {tumour: {of: [liver], margin_mm: 5}}."""
-    keep_largest: list[str] = []
+    keep_largest: Annotated[list[str], NAMES_CLASSES] = []
     """Classes of which only the largest 26-connected component is kept; of equal ones the first in array order."""
-    fill_holes: list[str] = []
+    fill_holes: Annotated[list[str], NAMES_CLASSES] = []
     """Classes whose holes (closed in 3D) are filled; voxels of other classes in them stay."""
-    minimum_ml: dict[str, Positive] = {}
+    minimum_ml: Annotated[dict[str, Positive], NAMES_CLASSES] = {}
     """Volume below which a 26-connected component of a class becomes background."""
 
     @field_validator("inside")

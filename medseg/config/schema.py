@@ -6,6 +6,7 @@ Nothing here reads files; ``config.load`` turns YAML into a ``PipelineConfig`` a
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,21 +25,25 @@ from medseg.config.section import (
     Section,
     Spacing,
 )
+from medseg.settings import LENGTHENS, MACHINE_PATH, MAY_CHANGE, NAMES_CHANNELS, NAMES_CLASSES
+from medseg.study.label_map import NOT_CLASSES
 from medseg.study.label_map import parse_labels as parse_labels
 from medseg.types import LabelMap, Mode
+
+_NAMES_VALUES = replace(NAMES_CLASSES, also=NOT_CLASSES)
 
 
 class DataConfig(Section):
     """Which studies, and how they reach the network."""
 
-    manifest: Path
+    manifest: Annotated[Path, MACHINE_PATH]
     """CSV with the columns study_id, subject_id, fold, image, label (and, optionally, label_map), relative to the
     working directory."""
-    root: Path = Path(".")
+    root: Annotated[Path, MACHINE_PATH] = Path(".")
     """Folder that the manifest's paths are relative to, and may not leave."""
     fold: int | Literal["all"] = 0
     """Fold that validates; the others train. "all" trains on every fold and validates on none."""
-    label_maps: dict[str, dict[str, LabelValues | Literal["rest"]]] = {}
+    label_maps: dict[str, Annotated[dict[str, LabelValues | Literal["rest"]], _NAMES_VALUES]] = {}
     """Other meanings of label values, for rows whose label_map column names one; each names classes of `labels`."""
     mode: Mode = "patch"
     """slice (2D), slab (2.5D: neighbouring slices as channels) or patch (3D)."""
@@ -50,11 +55,11 @@ class DataConfig(Section):
     """Crops per step over all processes."""
     foreground_share: Fraction = 0.5
     """Share of crops centred on a voxel of a foreground class; the rest lie anywhere."""
-    class_shares: dict[str, Annotated[float, Field(ge=0.0)]] = {}
+    class_shares: Annotated[dict[str, NotNegative], NAMES_CLASSES] = {}
     """Relative share of each class among the foreground crops; classes not named get 1."""
-    num_workers: Annotated[int, Field(ge=0)] = 0
+    num_workers: Annotated[int, Field(ge=0), MAY_CHANGE] = 0
     """Processes that prepare batches; 0 prepares them in the training process."""
-    cache_dir: Path | None = None
+    cache_dir: Annotated[Path | None, MACHINE_PATH, MAY_CHANGE] = None
     """Where preprocessed studies are kept as memory maps; default runs/cache."""
 
     @field_validator("label_maps")
@@ -98,7 +103,7 @@ class NetworkConfig(Section):
 
     name: str
     """One of `medseg networks`."""
-    encoder_weights: Path | None = None
+    encoder_weights: Annotated[Path | None, MACHINE_PATH] = None
     """File of pretrained weights that the encoder starts from, relative to the working directory: torchvision's or
     timm's ImageNet weights, or a model's weights.safetensors; null starts from random ones."""
     weights_inflation: Literal["centre", "mean"] = "centre"
@@ -126,7 +131,7 @@ class CrossEntropyLossConfig(Section):
 
     name: Literal["cross_entropy"]
     weight: Positive = 1.0
-    class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0.0)]] | None = None
+    class_weights: Annotated[Literal["balanced"] | dict[str, NotNegative] | None, NAMES_CHANNELS] = None
     """`balanced`: inverse to each class's share of the training voxels; or a weight a class (background too)."""
 
 
@@ -177,10 +182,10 @@ class ScheduleConfig(Section):
 class TrainingConfig(Section):
     """The training loop."""
 
-    epochs: PositiveInt = 100
+    epochs: Annotated[PositiveInt, LENGTHENS] = 100
     """An epoch is `steps_per_epoch` optimiser steps."""
     steps_per_epoch: PositiveInt = 100
-    max_minutes: Positive | None = None
+    max_minutes: Annotated[Positive | None, LENGTHENS] = None
     """Wall-clock budget of training; the learning rate reaches its end at the budget, if that comes before the last
     epoch."""
     loss: Annotated[list[LossTerm], Field(min_length=1)] = [
@@ -190,11 +195,11 @@ class TrainingConfig(Section):
     """Terms that are weighted and added."""
     optimizer: Annotated[SGDConfig | AdamWConfig, Field(discriminator="name")] = SGDConfig(name="sgd")
     schedule: ScheduleConfig = ScheduleConfig()
-    validate_every: PositiveInt = 10
+    validate_every: Annotated[PositiveInt, MAY_CHANGE] = 10
     """Epochs between validations on whole studies (and one after the last)."""
     keep: Literal["best", "last"] = "best"
     """Weights of the final model: the best validation's, or the last (unbiased where the same studies are scored)."""
-    early_stopping: PositiveInt | None = None
+    early_stopping: Annotated[PositiveInt | None, MAY_CHANGE] = None
     """Validations without a better mean Dice before training ends; null never ends early."""
     accumulate: PositiveInt = 1
     """Batches whose gradients are added before each optimiser step."""
@@ -203,17 +208,17 @@ class TrainingConfig(Section):
     """Decay of the averaged weights that validate and are kept; null keeps the plain weights."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Autocast type; float16 scales the loss and needs CUDA."""
-    compile: bool = False
+    compile: Annotated[bool, MAY_CHANGE] = False
     """torch.compile the network."""
     channels_last: bool = False
     """Memory layout that convolutions prefer on most machines."""
     deterministic: bool = False
     """Only deterministic kernels (slower on CUDA; CPU runs repeat bit for bit anyway)."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda"], MAY_CHANGE] = "auto"
     seed: Annotated[int, Field(ge=0)] = 0
-    threads: PositiveInt | None = None
+    threads: Annotated[PositiveInt | None, MAY_CHANGE] = None
     """CPU threads; null leaves torch's choice."""
-    checkpoint_every_s: Annotated[float, Field(ge=0.0)] = 300.0
+    checkpoint_every_s: Annotated[NotNegative, MAY_CHANGE] = 300.0
     """Seconds between checkpoints inside an epoch; one is written after every epoch anyway."""
 
 
@@ -301,9 +306,9 @@ class EvaluationConfig(Section):
     """auto: test studies with labels if there are any, else validation, else train."""
     surface: bool = True
     """Hausdorff distances, average surface distance and NSD; false saves their time."""
-    tolerance_mm: dict[str, Positive] = {}
+    tolerance_mm: Annotated[dict[str, Positive], NAMES_CLASSES] = {}
     """Class -> distance up to which NSD takes two surfaces for one, as in {liver: 7}; other classes get 2 mm."""
-    lesions: list[str] = []
+    lesions: Annotated[list[str], NAMES_CLASSES] = []
     """Classes whose lesions are matched one to one and counted as found, missed or false."""
     min_overlap: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
     """IoU from which a lesion of the segmentation may be one of the reference."""
@@ -323,7 +328,7 @@ class EvaluationConfig(Section):
 class TrackingConfig(Section):
     """MLflow."""
 
-    uri: str | None = None
+    uri: Annotated[str | None, MACHINE_PATH] = None
     """Tracking URI; null is a SQLite file beside the runs (or MLFLOW_TRACKING_URI)."""
     experiment: str | None = None
     """Experiment name; null takes the pipeline's name."""
@@ -374,9 +379,9 @@ class PipelineConfig(Section):
     network: NetworkConfig
     training: TrainingConfig = TrainingConfig()
     inference: InferenceConfig = InferenceConfig()
-    evaluation: EvaluationConfig = EvaluationConfig()
-    tracking: TrackingConfig | Literal["none"] = TrackingConfig()
-    runs_dir: Path = Path("runs")
+    evaluation: Annotated[EvaluationConfig, MAY_CHANGE] = EvaluationConfig()
+    tracking: Annotated[TrackingConfig | Literal["none"], MAY_CHANGE] = TrackingConfig()
+    runs_dir: Annotated[Path, MACHINE_PATH, MAY_CHANGE] = Path("runs")
     """Folder of all run folders."""
 
     @field_validator("labels")
@@ -387,7 +392,7 @@ class PipelineConfig(Section):
 
     @model_validator(mode="after")
     def _sections_agree(self) -> PipelineConfig:
-        mistakes = disagreements(self.model_dump(mode="json"))
+        mistakes = disagreements(self.model_dump(mode="json"), PipelineConfig)
         if mistakes:
             raise ValueError("; ".join(str(mistake) for mistake in mistakes))
         return self

@@ -21,30 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from medseg.config.load import dump
+from medseg.config.marks import marked
 from medseg.config.schema import PipelineConfig
 from medseg.errors import CheckpointError
 from medseg.files import atomic_path, remove_remains
+from medseg.settings import LENGTHENS, MAY_CHANGE
 from medseg.study.manifest import digest, read_manifest
 from medseg.types import Study
-
-_LENGTHENS = ("training.epochs", "training.max_minutes")
-"""Settings that give a complete run something to go on with."""
-
-_MAY_CHANGE = (
-    *_LENGTHENS,
-    "training.early_stopping",
-    "training.validate_every",
-    "training.checkpoint_every_s",
-    "training.threads",
-    "training.device",
-    "training.compile",
-    "data.num_workers",
-    "data.cache_dir",
-    "evaluation",
-    "tracking",
-    "runs_dir",
-)
-"""Settings that a resumed run may have otherwise than the run it continues."""
 
 
 @dataclass(frozen=True)
@@ -166,13 +149,14 @@ def require_same_studies(folder: RunFolder, studies: Sequence[Study], root: Path
 def _require_same_settings(folder: RunFolder, config: PipelineConfig) -> None:
     import yaml
 
+    may_change = marked(PipelineConfig, MAY_CHANGE, LENGTHENS)
     before, now = _flat(yaml.safe_load(folder.config.read_text())), _flat(yaml.safe_load(dump(config)))
     differing = [
         f"{key}: {before.get(key)!r} then, {now.get(key)!r} now"
         for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key) and not any(key == k or key.startswith(f"{k}.") for k in _MAY_CHANGE)
+        if before.get(key) != now.get(key) and not any(key == k or key.startswith(f"{k}.") for k in may_change)
     ]
-    if folder.remembered().get("complete") and all(before.get(k) == now.get(k) for k in _LENGTHENS):
+    if folder.remembered().get("complete") and all(before.get(k) == now.get(k) for k in marked(PipelineConfig, LENGTHENS)):
         raise CheckpointError(
             f"nothing to resume: {folder.path} is complete; raise training.epochs or training.max_minutes to train on"
         )

@@ -1,12 +1,13 @@
 import pytest
 
 from medseg.config.agreement import disagreements, idle_settings
+from medseg.config.schema import PipelineConfig
 
 LABELS = {"labels": {"liver": 1, "tumour": 2}}
 
 
 def found(pipeline):
-    return [str(problem) for problem in disagreements({**LABELS, **pipeline})]
+    return [str(problem) for problem in disagreements({**LABELS, **pipeline}, PipelineConfig)]
 
 
 def test_sections_that_agree_give_nothing():
@@ -39,13 +40,13 @@ def test_every_place_that_names_classes_is_checked():
     assert found(pipeline) == [
         "data.class_shares: expected a class of labels (liver or tumour), found 'livr'; did you mean 'liver'?",
         "data.label_maps.other: expected a class of labels (liver, tumour, ignore or background), found 'zebra'",
+        "inference.postprocess.minimum_ml: expected a class of labels (liver or tumour), found 'kidney'",
         "inference.postprocess.keep_largest: expected a class of labels (liver or tumour), found 'tumor'; "
         "did you mean 'tumour'?",
-        "inference.postprocess.minimum_ml: expected a class of labels (liver or tumour), found 'kidney'",
         "inference.postprocess.inside.tumour.of: expected a class of labels (liver or tumour), found 'livr'; "
         "did you mean 'liver'?",
-        "evaluation.tolerance_mm: expected a class of labels (liver or tumour), found 'spine'",
         "evaluation.lesions: expected a class of labels (liver or tumour), found 'tumor'; did you mean 'tumour'?",
+        "evaluation.tolerance_mm: expected a class of labels (liver or tumour), found 'spine'",
         "training.loss.0.class_weights: expected a class of labels (liver, tumour or background), found 'bone'",
     ]
 

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from medseg.config.expectation import describe, fields_of, names_of, sections_at, type_at
-from medseg.config.schema import LossTerm, PipelineConfig
+from medseg.config.expectation import describe, type_at
+from medseg.config.schema import LossTerm
 from medseg.settings import NAMES_CLASSES, Positive, settings
 
 
@@ -24,13 +24,6 @@ class Adam:
     rate: Positive = 1e-3
     betas: tuple[Positive, ...] = ()
     scales: Annotated[Mapping[str, Positive], NAMES_CLASSES] = field(default_factory=dict)
-
-
-@settings
-class Plain:
-    """Another one."""
-
-    name: Literal["plain", "simple"]
 
 
 @pytest.mark.parametrize(
@@ -91,17 +84,3 @@ def test_the_type_at_a_key_follows_lists_names_and_unions(key, words):
 )
 def test_keys_that_the_schema_does_not_name_have_no_type(path):
     assert type_at(path, {"training": {"epochs": 1}, "network": {"name": "unet", "depth": 3}}) is None
-
-
-def test_the_name_chooses_the_section():
-    choice = Annotated[Adam | Plain, Field(discriminator="name")]
-    assert sections_at(choice, {"name": "simple"}) == [Plain]
-    assert sections_at(choice, {"name": "nothing"}) == [Adam, Plain]
-    assert names_of(Plain) == ("plain", "simple")
-    assert names_of(PipelineConfig) == ()
-
-
-def test_models_and_settings_have_fields_and_nothing_else_has():
-    assert list(fields_of(Section)) == ["a", "b"]
-    assert list(fields_of(Adam)) == ["name", "rate", "betas", "scales"]
-    assert fields_of(int) == fields_of(Adam | Plain) == {}

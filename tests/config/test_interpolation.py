@@ -60,7 +60,7 @@ def test_an_environment_variable_reaches_no_other_key(monkeypatch):
     plain, (problem,) = resolve("tracking:\n  tags: {token: '${path_env:MEDSEG_TOKEN}'}\n")
     assert problem == (
         "a.yaml:2: tracking.tags.token: path_env is for machine paths: "
-        "data.root, data.manifest, data.cache_dir, network.encoder_weights, runs_dir and tracking.uri"
+        "data.manifest, data.root, data.cache_dir, network.encoder_weights, tracking.uri and runs_dir"
     )
     assert plain["tracking"]["tags"]["token"] is None
 
