@@ -19,8 +19,9 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +175,6 @@ def ours(spec: Entry) -> Entry:
 
 def child(spec: Entry) -> Entry:
     """Load, then read, segment and write one study; loading is not counted, as with the peers."""
-    import medseg.inference.segmenter as module
     from medseg.inference.load import load_segmenter
     from medseg.inference.memory import bytes_of, resident_bytes
     from medseg.study.nifti import read_image, write_labels
@@ -183,30 +183,33 @@ def child(spec: Entry) -> Entry:
     segmenter = load_segmenter(spec["model"], device, backend=spec["backend"], coarse=spec.get("coarse"))
     idle, window = resident_bytes(), bytes_of(lambda: one_window(segmenter))
     seconds: dict[str, float] = {}
-    module.preprocess = timed(seconds, "preprocess", module.preprocess)  # type: ignore[assignment]
-    module.Restorer.add = timed(seconds, "restore", module.Restorer.add)  # type: ignore[method-assign]
-    module.postprocess = timed(seconds, "restore", module.postprocess)  # type: ignore[assignment]
     windows: list[int] = []
-    count_windows(segmenter, windows)
+    segmenter = counting(segmenter, windows)
     with clock(seconds, "read"):
         image = read_image(Path(spec["image"]))
-    with clock(seconds, "segment"):
-        result = segmenter.segment_volume(image)
+    with clock(seconds, "predict"):
+        box, notes = segmenter.locate(image)
+    with clock(seconds, "preprocess"):
+        study = segmenter.prepare(image)
+    with clock(seconds, "restore"):
+        result = segmenter.restore(timed(seconds, segmenter.predict(study, box=box)), study, box=box)
+        result = segmenter.clean(result, image.grid)
+    seconds["restore"] -= seconds["predict of slices"]
+    seconds["predict"] += seconds.pop("predict of slices")
     with clock(seconds, "write"):
         write_labels(Path(spec["output"]), result.classes, image)
-    predict = seconds.pop("segment") - seconds["preprocess"] - seconds["restore"]
-    everything = {**seconds, "predict": predict, "whole": sum(seconds.values()) + predict}
+    everything = {**seconds, "whole": sum(seconds.values())}
     slab_voxels = grid_voxels(segmenter, image)
-    slab = segmenter.spec.num_classes * 4 * slab_voxels
+    slab = segmenter.spec.classes.num_channels * 4 * slab_voxels
     return {
         **{f"{key}_s": round(value, 2) for key, value in everything.items()},
         "windows": sum(windows),
-        "notes": list(result.notes),
+        "notes": list(notes),
         "volume_gib": gib(image.voxels.nbytes),
         "result_gib": gib(result.classes.nbytes),
         "slab_gib": gib(slab),
         "network_gib": gib(idle + window),  # the libraries, the weights and one window's feature maps
-        **(on_card(sum(windows) / predict) if device == "cuda" else {}),
+        **(on_card(sum(windows) / seconds["predict"]) if device == "cuda" else {}),
     }
 
 
@@ -229,19 +232,20 @@ def on_card(windows_per_s: float) -> Entry:
 def one_window(segmenter: Any) -> None:
     import torch
 
-    size = segmenter.windows.size[: segmenter.spec.spatial_dims]
-    segmenter._predictor()(torch.zeros((1, segmenter.spec.in_channels, *size)), 1)
+    (runner, *_) = segmenter.runners or segmenter.networks
+    with torch.inference_mode():
+        runner(torch.zeros((1, *segmenter.windows.input_shape), device=segmenter.device))
 
 
 def grid_voxels(segmenter: Any, image: Any) -> int:
     """Voxels of the slab: the network grid's plane times a window's depth."""
-    from medseg.transforms.preprocessing import preprocess
-
-    shape = preprocess(image, segmenter.preprocessing).grid.shape
+    shape = segmenter.prepare(image).grid.shape
     return int(shape[0] * shape[1] * segmenter.windows.size[2])
 
 
-def count_windows(segmenter: Any, windows: list[int]) -> None:
+def counting(segmenter: Any, windows: list[int]) -> Any:
+    """The same segmenter, which notes how many windows each forward pass has."""
+
     def counted(runner: Any) -> Any:
         def run(batch: Any) -> Any:
             windows.append(len(batch))
@@ -249,8 +253,9 @@ def count_windows(segmenter: Any, windows: list[int]) -> None:
 
         return run
 
-    for one in filter(None, (segmenter, segmenter.coarse)):
-        one._runners = tuple(counted(runner) for runner in one._runners)
+    runners = tuple(counted(runner) for runner in segmenter.runners or segmenter.networks)
+    coarse = segmenter.coarse and counting(segmenter.coarse, windows)
+    return replace(segmenter, runners=runners, coarse=coarse)
 
 
 @contextmanager
@@ -260,13 +265,15 @@ def clock(seconds: dict[str, float], name: str) -> Iterator[None]:
     seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - started
 
 
-def timed(seconds: dict[str, float], name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        with clock(seconds, name):
-            return function(*args, **kwargs)
-
-    seconds.setdefault(name, 0.0)
-    return wrapper
+def timed(seconds: dict[str, float], slices: Iterable[Any]) -> Iterator[Any]:
+    """The slices, with the time that making them takes."""
+    rest = iter(slices)
+    while True:
+        with clock(seconds, "predict of slices"):
+            scores = next(rest, None)
+        if scores is None:
+            return
+        yield scores
 
 
 def theirs(args: argparse.Namespace, peer: str, image: str, output: str, model: Path, classes: int) -> Entry:
@@ -326,15 +333,15 @@ def untrained(classes: int) -> Path:
     import torch
 
     from medseg.inference.load import load_segmenter
+    from medseg.model.classes import Classes
     from medseg.model.folder import save_model
-    from medseg.model.spec import ModelSpec
     from medseg.networks import build_network
 
     folder = WORK / f"untrained_{classes}"
     if not (folder / "model.json").is_file():
         spec = load_segmenter(trained("segment_liver"), "cpu").spec
         names = tuple(f"class_{n}" for n in range(1, classes))
-        spec = ModelSpec(**{**spec.__dict__, "class_names": names})
+        spec = replace(spec, classes=Classes(names))
         torch.manual_seed(0)
         save_model(folder, build_network(spec.network, 3, 1, classes, **spec.options), spec)
     return folder

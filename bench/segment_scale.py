@@ -199,14 +199,18 @@ def write_model(folder: Path) -> None:
     """An untrained 3D U-Net of 16 to 128 channels for windows of 96 x 96 x 64."""
     import torch
 
+    from medseg.model.classes import Classes
     from medseg.model.folder import save_model
+    from medseg.model.inference import Inference
     from medseg.model.spec import ModelSpec
+    from medseg.model.view import View
     from medseg.networks import build_network
+    from medseg.transforms.settings import Preprocessing
 
     torch.manual_seed(0)
-    preprocessing = {"spacing_mm": (1.5, 1.5, 2.0), "intensity_range_hu": (-100.0, 240.0)}
-    inference = {"size": (96, 96, 64), "overlap": 0.5}
-    spec = ModelSpec("unet", UNET, 3, 1, ("liver", "tumour"), "patch", 0, preprocessing, inference)
+    preprocessing = Preprocessing(spacing_mm=(1.5, 1.5, 2.0), intensity_range_hu=(-100.0, 240.0))
+    inference = Inference(window_size=(96, 96, 64), overlap=0.5)
+    spec = ModelSpec("unet", UNET, Classes(("liver", "tumour")), View(), preprocessing, inference)
     save_model(folder, build_network("unet", 3, 1, 3, **UNET), spec)
 
 

@@ -26,6 +26,12 @@ Affine = NDArray[np.float64]
 Mode = Literal["slice", "slab", "patch"]
 """2D slices, 2.5D slabs (neighbouring slices as channels), 3D patches."""
 
+AxisName = Literal["R", "A", "S"]
+"""An axis of the network grid by the side that it leads to."""
+
+AXES: Mapping[AxisName, int] = {"R": 0, "A": 1, "S": 2}
+"""Axis -> its place in arrays of the network grid, whose orientation is RAS."""
+
 BACKGROUND = "background"
 """Name of class 0."""
 

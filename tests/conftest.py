@@ -173,32 +173,32 @@ def mlflow_client(tracking_uri: str) -> Any:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Callable[..., tuple[Path, nn.Module, ModelSpec]]:
-    """Save a U-Net of random weights and what model.json says: ``model("slab", keep_largest=["liver"])``."""
-
+    """Save a U-Net of random weights and what model.json says: ``model("slab", scales=(0.5, 1.0))``."""
     import torch
 
+    from medseg.model.classes import Classes
     from medseg.model.folder import save_model
+    from medseg.model.inference import Inference
     from medseg.model.spec import ModelSpec
+    from medseg.model.view import View
     from medseg.networks import build_network
+    from medseg.transforms.settings import Preprocessing
 
     options = {"channels": [2, 4], "strides": [2], "num_res_units": 0, "norm": "instance"}
 
-    def make(mode: str = "patch", folder: Path = tmp_path / "model", **inference: Any) -> Any:
-        dims, neighbours = (3, 0) if mode == "patch" else (2, 1 if mode == "slab" else 0)
-        size = (16, 16, 16) if mode == "patch" else (16, 16, 1)
+    def make(mode: Any = "patch", folder: Path = tmp_path / "model", **inference: Any) -> Any:
+        view = View(mode, 1 if mode == "slab" else 0)
+        windows = {"window_size": (16,) * view.spatial_dims, "overlap": 0.25, "flip_axes": ("R",)}
         spec = ModelSpec(
             network="unet",
             options=options,
-            spatial_dims=dims,
-            in_channels=2 * neighbours + 1,
-            class_names=("liver", "tumour"),
-            mode=mode,
-            slab_neighbours=neighbours,
-            preprocessing={"spacing_mm": (6.0, 6.0, None), "intensity_range_hu": (-100.0, 240.0)},
-            inference={"size": size, "overlap": 0.25, "flip_axes": (0,), "keep_largest": (), **inference},
+            classes=Classes(("liver", "tumour")),
+            view=view,
+            preprocessing=Preprocessing(spacing_mm=(6.0, 6.0, None), intensity_range_hu=(-100.0, 240.0)),
+            inference=Inference(**{**windows, **inference}),
         )
         torch.manual_seed(0)
-        network = build_network("unet", dims, spec.in_channels, 3, **options)
+        network = build_network("unet", view.spatial_dims, view.in_channels, 3, **options)
         save_model(folder, network, spec)
         return folder, network, spec
 

@@ -15,6 +15,7 @@ from medseg.batch.record import RECORD, Outcome, fingerprint, input_digest
 from medseg.batch.workers import Load, run_workers
 from medseg.batch.worklist import Worklist
 from medseg.errors import ConfigError
+from medseg.inference.request import Request
 from medseg.inference.result import Segmentation
 from medseg.study.inputs import find_inputs, read_input
 from medseg.study.nifti import write_labels
@@ -76,6 +77,7 @@ def segment_studies(
     *,
     read: Read = read_input,
     write: Write = write_label_map,
+    request: Request = Request(),
     fingerprint: str = "",
     again: bool = False,
     largest_first: bool = False,
@@ -96,6 +98,7 @@ def segment_studies(
         output: folder, made if absent.
         read: reads a study.
         write: writes its outputs, the label map last.
+        request: what is asked of the segmenter.
         fingerprint: of model, settings and output options (``record.fingerprint``); "" never skips.
         again: do what is done already, too.
         largest_first: begin with the largest files: with many workers none is left with a large one at the end.
@@ -118,7 +121,7 @@ def segment_studies(
         return []
     if engine == "ray":  # its actors work in folders of their own
         output, inputs = output.absolute(), [replace(s, path=s.path.absolute()) for s in inputs]
-    stages = Stages(read, write, output, on_stage)
+    stages = Stages(read, write, output, request, on_stage)
     with Claims(output) as claims:
         order = sorted(inputs, key=_size, reverse=True) if largest_first else inputs
         worklist = Worklist(order, output, claims, fingerprint=fingerprint, again=again, on_done=on_done)
@@ -141,7 +144,7 @@ def _size(study: StudyInput) -> int:
 
 
 def _is_loaded(segmenter: SegmentsVolumes | Load) -> TypeGuard[SegmentsVolumes]:
-    return hasattr(segmenter, "segment_volume")
+    return hasattr(segmenter, "segment")
 
 
 def _loader(segmenter: SegmentsVolumes | Load) -> Load:

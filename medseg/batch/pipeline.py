@@ -20,6 +20,7 @@ from typing import Protocol, TypeVar
 
 from medseg.batch.record import Outcome, now
 from medseg.errors import StudyError, reason
+from medseg.inference.request import Request
 from medseg.inference.result import Segmentation
 from medseg.types import StudyInput, Volume
 
@@ -37,7 +38,7 @@ logger = logging.getLogger(__name__)
 class SegmentsVolumes(Protocol):
     """What the batch needs of a segmenter."""
 
-    def segment_volume(self, image: Volume, /) -> Segmentation:
+    def segment(self, image: Volume, request: Request = Request(), /) -> Segmentation:
         """Segment one CT."""
         ...
 
@@ -54,12 +55,14 @@ class Stages:
         read: reads it.
         write: writes what was made of it.
         output: folder of the outputs.
+        request: what is asked of the segmenter.
         on_stage: called with the study's id and ``read``, ``predict`` or ``write``, from several threads.
     """
 
     read: Read
     write: Write
     output: Path
+    request: Request = Request()
     on_stage: Callable[[str, str], None] = ignore_stage
 
 
@@ -169,7 +172,7 @@ def _predict(
 ) -> None:
     def predict() -> Segmentation:
         assert job.volume is not None
-        return segmenter.segment_volume(job.volume)
+        return segmenter.segment(job.volume, stages.request)
 
     if not job.why:
         with turn or nullcontext():

@@ -71,7 +71,7 @@ def segment(
     from medseg.batch import job as batch
     from medseg.batch.outputs import Outputs, write_outputs
     from medseg.inference.load import load_segmenter
-    from medseg.inference.segmenter import Wanted
+    from medseg.inference.request import Request
     from medseg.model.folder import model_classes
     from medseg.reports.batch_progress import BatchDisplay, batch_summary, summary_lines
     from medseg.signals import interrupt_on_sigterm
@@ -80,21 +80,25 @@ def segment(
     folders = [_model_folder(name) for name in model]
     coarse = _model_folder(locate) if locate else None
     outputs = Outputs(document, masks, dicom_seg, tuple(lesions or ()))
-    outputs.require(model_classes(folders[0]))
-    wanted = Wanted(tuple(probabilities or ()), uncertainty.value)
+    outputs.require(model_classes(folders[0]).names)
+    request = Request(tuple(probabilities or ()), uncertainty.value)
     inputs = find_inputs(input, root, exclude=output)
     inputs = batch.shard(inputs, shard) if shard else inputs
     load = partial(
         load_segmenter,
         folders,
         device.value,
-        wanted=wanted,
         backend=backend.value,
         memory_gib=memory_gib,
         coarse=coarse,
     )
     in_process = engine is Engine.LOCAL and (workers or 1) == 1
-    settings = {"outputs": asdict(outputs), "wanted": asdict(wanted), "backend": backend.value, "gib": memory_gib}
+    settings = {
+        "outputs": asdict(outputs),
+        "wanted": {"probabilities": request.probabilities, "uncertainty": request.uncertainty},
+        "backend": backend.value,
+        "gib": memory_gib,
+    }
     display = BatchDisplay(len(inputs), quiet=quiet)
 
     def on_done(outcome: Outcome) -> None:
@@ -109,6 +113,7 @@ def segment(
                 load() if in_process else load,
                 inputs,
                 output,
+                request=request,
                 write=partial(write_outputs, wanted=outputs, model=batch.fingerprint(folders, {})[:16]),
                 fingerprint=batch.fingerprint([*folders, *([coarse] if coarse else [])], settings),
                 again=again,
@@ -127,7 +132,7 @@ def segment(
         from medseg.runs.reporting import write_batch_report
 
         failed = {outcome.study_id: outcome.reason for outcome in outcomes if outcome.status == "failed"}
-        pages = write_batch_report(output / "report.html", inputs, failed, output, model_classes(folders[0]))
+        pages = write_batch_report(output / "report.html", inputs, failed, output, model_classes(folders[0]).names)
         if not as_json:
             print(f"page: {pages[0]}")
     if summary["failed"]:

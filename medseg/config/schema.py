@@ -14,20 +14,14 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from medseg.config.agreement import disagreements
 from medseg.config.augmentation import AugmentationConfig
-from medseg.config.postprocess import PostprocessConfig
-from medseg.config.section import (
-    Fraction,
-    LabelValues,
-    NotNegative,
-    Positive,
-    PositiveInt,
-    Range,
-    Section,
-    Spacing,
-)
+from medseg.config.section import Fraction, LabelValues, NotNegative, Positive, PositiveInt, Section
+from medseg.model.classes import Classes
+from medseg.model.inference import Inference
+from medseg.model.view import View
 from medseg.settings import LENGTHENS, MACHINE_PATH, MAY_CHANGE, NAMES_CHANNELS, NAMES_CLASSES
 from medseg.study.label_map import NOT_CLASSES
 from medseg.study.label_map import parse_labels as parse_labels
+from medseg.transforms.settings import Preprocessing
 from medseg.types import LabelMap, Mode
 
 _NAMES_VALUES = replace(NAMES_CLASSES, also=NOT_CLASSES)
@@ -70,29 +64,6 @@ class DataConfig(Section):
                 parse_labels(entries)
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from error
-        return value
-
-
-class PreprocessingConfig(Section):
-    """The one deterministic chain of training, validation and inference."""
-
-    spacing_mm: Spacing | None = None
-    """Voxel spacing of the network grid along R, A, S; null keeps the study's own (for one axis, or for all)."""
-    intensity_range_hu: Range = (-175.0, 250.0)
-    """HU window; clipped and scaled to [0, 1]."""
-    crop_to_body: bool = True
-    """Cut the air around the body away."""
-    antialias: bool = True
-    """Average, rather than pick, voxels when the network grid is coarser than the study's."""
-    convention: Literal["medseg", "monai"] = "medseg"
-    """monai: the grid and the crop of MONAI's Spacing and CropForeground, for networks trained behind them; it never
-    averages. With `inference.placement: steps` the windows are MONAI's too."""
-
-    @field_validator("intensity_range_hu")
-    @classmethod
-    def _window_is_open(cls, value: Range) -> Range:
-        if value[0] >= value[1]:
-            raise ValueError(f"the first number must be below the second: {list(value)}")
         return value
 
 
@@ -222,83 +193,6 @@ class TrainingConfig(Section):
     """Seconds between checkpoints inside an epoch; one is written after every epoch anyway."""
 
 
-class CRFConfig(Section):
-    """Fully connected CRF over the network's logits: follows the edges of the image; nothing is trained.
-
-    It runs wherever studies are segmented, validation during training included.
-    """
-
-    preset: Literal["deeplab_v1", "deeplab_v2"] = "deeplab_v1"
-    """Where numbers left null come from, in the order of the keys below: 3, 3 mm, 5, 50 mm, 10 (v1) or 3, 1 mm, 4,
-    67 mm, 3 (v2). They were tuned for photographs: try others on the validation studies."""
-    iterations: PositiveInt = 10
-    """Mean-field steps."""
-    smoothness_weight: NotNegative | None = None
-    """Pull of near voxels, whatever their intensity; 0 is off."""
-    smoothness_mm: Positive | None = None
-    """Standard deviation of distance for that pull."""
-    appearance_weight: NotNegative | None = None
-    """Pull of voxels that are near and alike in intensity; 0 is off."""
-    appearance_mm: Positive | None = None
-    """Standard deviation of distance for that pull."""
-    appearance_intensity: Positive | None = None
-    """Standard deviation of intensity for that pull, where preprocessing.intensity_range_hu spans 0 to 255."""
-    axes: Literal[2, 3] | None = None
-    """2: every axial slice by itself; 3: the whole volume; null follows the network: 3 in mode patch, else 2."""
-
-
-class LocateConfig(Section):
-    """Coarse to fine: a quick pass finds the organ, and the full pass runs in its box alone.
-
-    Where nothing or too much is found the whole body is segmented, and it is said. Validation during training always
-    sees the whole body.
-    """
-
-    model: Path | None = None
-    """A run folder or model folder trained for the coarse pass, which becomes a part of this model; null runs this
-    network on the coarser grid."""
-    spacing_mm: Positive = 5.0
-    """Of the coarse pass where `model` is null; a model has its own."""
-    classes: list[str] = []
-    """Classes of the coarse model that are looked for; [] takes them all."""
-    margin_mm: NotNegative = 20.0
-    """Added to the box on each side."""
-    minimum_ml: NotNegative = 5.0
-    """Smaller pieces are no organ."""
-    largest_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.7
-    """Of the body's box; a box beyond it saves nothing."""
-
-
-class InferenceConfig(Section):
-    """Sliding window and what follows it."""
-
-    window_size: Annotated[list[PositiveInt], Field(min_length=2, max_length=3)] | None = None
-    """Voxels of a window on the network grid; null takes data.patch_size."""
-    overlap: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
-    """Share of a window that its neighbour covers too."""
-    placement: Literal["even", "steps"] = "even"
-    """even: windows spread evenly from edge to edge; steps: at multiples of one step, the last pushed back (MONAI)."""
-    blending: Literal["gaussian", "constant"] = "gaussian"
-    batch_size: PositiveInt = 4
-    """Windows per forward pass."""
-    flip_axes: list[Literal["R", "A", "S"]] = []
-    """Test-time augmentation: average over all combinations of mirroring along these axes."""
-    scales: Annotated[list[Positive], Field(min_length=1)] = [1.0]
-    """Test-time augmentation: the network sees each window resized by these factors (all its axes), mirrored at each of
-    them as flip_axes says; [0.75, 1.0, 1.25] takes three times as many forward passes."""
-    scale_fusion: Literal["mean", "max"] = "mean"
-    """What becomes of the logits of several scales; max is DeepLab v2's."""
-    crf: CRFConfig | None = None
-    """Fully connected CRF; null is off, {} takes DeepLab v1's numbers."""
-    locate: LocateConfig | None = None
-    """Find the organ first; null segments the whole body."""
-    memory_gib: Positive | None = None
-    """The whole process's memory at most while a study is segmented: smaller batches and sums of half the size keep it,
-    and a study that cannot be segmented within it is refused beforehand. null sets no limit."""
-    postprocess: PostprocessConfig = PostprocessConfig()
-    """Cleaning the label map; nothing by default."""
-
-
 class EvaluationConfig(Section):
     """Which studies `run` segments and scores at the end, and by what beside overlap and volume."""
 
@@ -374,11 +268,11 @@ class PipelineConfig(Section):
     labels: dict[str, LabelValues | Literal["rest"]]
     """Class name -> value(s) in the label files; `ignore: [5]` and `background: rest` are understood."""
     data: DataConfig
-    preprocessing: PreprocessingConfig = PreprocessingConfig()
+    preprocessing: Preprocessing = Preprocessing()
     augmentation: AugmentationConfig = AugmentationConfig()
     network: NetworkConfig
     training: TrainingConfig = TrainingConfig()
-    inference: InferenceConfig = InferenceConfig()
+    inference: Inference = Inference()
     evaluation: Annotated[EvaluationConfig, MAY_CHANGE] = EvaluationConfig()
     tracking: Annotated[TrackingConfig | Literal["none"], MAY_CHANGE] = TrackingConfig()
     runs_dir: Annotated[Path, MACHINE_PATH, MAY_CHANGE] = Path("runs")
@@ -403,11 +297,11 @@ class PipelineConfig(Section):
         return parse_labels(dict(self.labels))
 
     @property
-    def spatial_dims(self) -> int:
-        """3 in mode patch, else 2."""
-        return 3 if self.data.mode == "patch" else 2
+    def classes(self) -> Classes:
+        """What the network's channels mean."""
+        return Classes(self.label_map.names)
 
     @property
-    def in_channels(self) -> int:
-        """Channels of the network's input."""
-        return 2 * self.data.slab_neighbours + 1 if self.data.mode == "slab" else 1
+    def view(self) -> View:
+        """How the network sees a study."""
+        return View(self.data.mode, self.data.slab_neighbours if self.data.mode == "slab" else 0)

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from medseg.data.cache import CachedStudy
 from medseg.data.sampling import Sampling, crop, draw_centre, sample_generator, study_of
+from medseg.model.view import View
 from medseg.transforms.anatomy import AnatomySettings, augment_anatomy
 from medseg.transforms.intensity import IntensitySettings, augment_intensity
 from medseg.transforms.spatial import SpatialSettings, apply_spatial, roll, source_size
@@ -46,8 +47,7 @@ class PatchDataset(Dataset[Sample]):
         sampling: how crops are chosen.
         augmentation: what is done to them.
         seed: the run's seed.
-        spatial_dims: 2 or 3.
-        slab_neighbours: slices on each side of the centre that become channels (0 for slices and patches).
+        view: how the network sees a study.
     """
 
     def __init__(
@@ -57,22 +57,21 @@ class PatchDataset(Dataset[Sample]):
         augmentation: Augmentation,
         *,
         seed: int,
-        spatial_dims: int,
-        slab_neighbours: int = 0,
+        view: View,
     ) -> None:
         self.studies = list(studies)
         self.sampling = sampling
         self.augmentation = augmentation
         self.seed = seed
-        self.dims = spatial_dims
-        self.slab_neighbours = slab_neighbours
+        self.view = view
 
     def __getitem__(self, index: int) -> Sample:
         study = self.studies[study_of(self.seed, index, len(self.studies))]
         rng = sample_generator(self.seed, index)
         centre = draw_centre(self.sampling, study.shape, study.voxels, rng)
-        patch_size = self.sampling.patch_size[: self.dims]
-        parameters = roll(self.augmentation.spatial, study.spacing_mm[: self.dims], rng)
+        dims = self.view.spatial_dims
+        patch_size = self.sampling.patch_size[:dims]
+        parameters = roll(self.augmentation.spatial, study.spacing_mm[:dims], rng)
         size = source_size(parameters, patch_size)
         image, label = self._cut(study, centre, size)
         image, label = apply_spatial(image, label, parameters, patch_size)
@@ -81,12 +80,11 @@ class PatchDataset(Dataset[Sample]):
         return {"image": image.contiguous(), "label": label.long()}
 
     def _cut(self, study: CachedStudy, centre: Sequence[int], size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        if self.dims == 3:
+        if self.view.spatial_dims == 3:
             image = crop(study.image, centre, size).astype(np.float32)[None]
             # copied, because a memory map is read-only and torch has no such tensors
             return torch.from_numpy(image), torch.from_numpy(np.array(crop(study.label, centre, size)))
-        # beyond the first and last slice a slab repeats them, as inference does
-        slices = np.clip(centre[2] + np.arange(-self.slab_neighbours, self.slab_neighbours + 1), 0, study.shape[2] - 1)
-        channels = [crop(study.image, (*centre[:2], k), (*size, 1))[..., 0] for k in slices.tolist()]
+        slices = self.view.slices(centre[2], study.shape[2])
+        channels = [crop(study.image, (*centre[:2], k), (*size, 1))[..., 0] for k in slices]
         label = crop(study.label, centre, (*size, 1))[..., 0]
         return torch.from_numpy(np.stack(channels).astype(np.float32)), torch.from_numpy(np.array(label))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medseg.errors import ConfigError
-from medseg.inference.postprocess import by_name, postprocess
-from medseg.transforms.restore import decide
+from medseg.inference.postprocess import postprocess
+from medseg.model.classes import Classes
+from medseg.model.postprocess import PostProcessing
 from medseg.types import IGNORE_INDEX, Grid
 
 MARGINS_MM = (20.0, 10.0, 5.0, 2.0)
@@ -98,29 +98,28 @@ def section(steps: Sequence[Step]) -> dict[str, Any]:
     return {key: value for key, value in entries.items() if value}
 
 
-def possible(steps: Sequence[Step], class_names: Sequence[str]) -> bool:
+def possible(steps: Sequence[Step]) -> bool:
     """Whether steps go together: no two classes may lie inside each other."""
     try:
-        by_name(_cleaning(section(steps)), class_names)
-    except ConfigError:
+        PostProcessing(**section(steps))
+    except ValueError:
         return False
     return True
 
 
-def cleaned(reading: Reading, entries: Mapping[str, Any], class_names: Sequence[str]) -> Labels:
-    """What a section would have made of a study.
+def cleaned(reading: Reading, settings: PostProcessing, classes: Classes) -> Labels:
+    """What some post-processing would have made of a study.
 
     Args:
-        reading: the study; with probabilities if the section has thresholds.
-        entries: as ``section`` makes them.
-        class_names: foreground names, class 1 first.
+        reading: the study; with probabilities if there are thresholds.
+        settings: the steps.
+        classes: of the study.
 
     Returns:
         (I, J, K) class indices.
     """
-    thresholds = entries.get("thresholds")
-    raw = _decided(reading, thresholds, class_names) if thresholds else reading.segmentation
-    return postprocess(raw, reading.grid, by_name(_cleaning(entries), class_names))
+    raw = _decided(reading, settings, classes) if settings.thresholds else reading.segmentation
+    return postprocess(raw, reading.grid, settings, classes)
 
 
 def cut(reading: Reading) -> Reading:
@@ -138,14 +137,9 @@ def cut(reading: Reading) -> Reading:
     return Reading(reference[box].copy(), inner, Grid((i, j, k), reading.grid.affine), probabilities)
 
 
-def _cleaning(entries: Mapping[str, Any]) -> dict[str, Any]:
-    """A section without what is decided before any cleaning."""
-    return {key: value for key, value in entries.items() if key != "thresholds"}
-
-
-def _decided(reading: Reading, thresholds: Mapping[str, float], class_names: Sequence[str]) -> Labels:
+def _decided(reading: Reading, settings: PostProcessing, classes: Classes) -> Labels:
     assert reading.probabilities is not None
     foreground = torch.from_numpy(reading.probabilities)
     background = 255 - foreground.sum(0, dtype=torch.int16).clamp_max(255)  # each is rounded: the sum may be 256
-    least = tuple((list(class_names).index(name) + 1, 255.0 * value) for name, value in thresholds.items())
-    return decide(torch.cat([background.to(torch.uint8)[None], foreground]), least).numpy()
+    bytes_ = [(index, 255.0 * least) for index, least in classes.indices(settings.thresholds)]
+    return classes.decide(torch.cat([background.to(torch.uint8)[None], foreground]), bytes_).numpy()

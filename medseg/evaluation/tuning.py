@@ -9,7 +9,7 @@ The steps are chosen on the very studies that they are scored on; the gains are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from medseg.evaluation.candidates import Reading, Step, candidates, cleaned, cut, possible, section
 from medseg.metrics.overlap import confusion, mean_defined, overlap_scores
+from medseg.model.classes import Classes
+from medseg.model.postprocess import PostProcessing
 
 _SAME = 1e-12
 """Means that differ by less differ by rounding."""
@@ -97,7 +99,7 @@ class _Search:
 
 def tune(
     cases: Sequence[Case],
-    class_names: Sequence[str],
+    classes: Classes,
     *,
     thresholds: bool = False,
     min_gain: float = 0.001,
@@ -111,7 +113,7 @@ def tune(
 
     Args:
         cases: the validation studies; each is read once a round, and cut to what is labelled.
-        class_names: foreground names, class 1 first.
+        classes: of all cases.
         thresholds: whether thresholds are tried; every case then reads probabilities.
         min_gain: in Dice.
         on_case: called with the id after each study of each round.
@@ -119,14 +121,14 @@ def tune(
     Returns:
         Kept and refused steps; nothing kept where nothing helps or there is no study.
     """
-    found = _Search()
-    open_ = list(candidates(class_names, thresholds=thresholds))
-    base = _dice(cases, [{}], class_names, lambda study_id: None)[0] if cases else np.empty((0, len(class_names)))
+    found, names = _Search(), classes.names
+    open_ = list(candidates(names, thresholds=thresholds))
+    base = _dice(cases, [[]], classes, lambda study_id: None)[0] if cases else np.empty((0, len(names)))
     while open_:
         steps = [gain.step for gain in found.kept]
-        open_ = [step for step in open_ if possible([*steps, step], class_names)]
-        tried = _dice(cases, [section([*steps, step]) for step in open_], class_names, on_case)
-        gains = [_gain(s, base, dice, class_names, min_gain) for s, dice in zip(open_, tried, strict=True)]
+        open_ = [step for step in open_ if possible([*steps, step])]
+        tried = _dice(cases, [[*steps, step] for step in open_], classes, on_case)
+        gains = [_gain(s, base, dice, names, min_gain) for s, dice in zip(open_, tried, strict=True)]
         found.refused |= {gain.step: gain for gain in gains}
         helpful = [index for index, gain in enumerate(gains) if not gain.refused]
         if not helpful:
@@ -143,20 +145,20 @@ def tune(
 
 def _dice(
     cases: Sequence[Case],
-    sections: Sequence[Mapping[str, Any]],
-    class_names: Sequence[str],
+    tried: Sequence[Sequence[Step]],
+    classes: Classes,
     on_case: Callable[[str], None],
 ) -> list[Dice]:
-    """The Dice that each section would give."""
-    tried = np.full((len(sections), len(cases), len(class_names)), np.nan)
+    """The Dice that each set of steps would give."""
+    dice = np.full((len(tried), len(cases), len(classes.names)), np.nan)
+    sections = [PostProcessing(**section(steps)) for steps in tried]
     for row, case in enumerate(cases):
         reading = cut(case.read())
-        for index, entries in enumerate(sections):
-            classes = cleaned(reading, entries, class_names)
-            scores = overlap_scores(confusion(reading.reference, classes, len(class_names) + 1))
-            tried[index, row] = scores.dice[1:]
+        for index, settings in enumerate(sections):
+            label_map = cleaned(reading, settings, classes)
+            dice[index, row] = overlap_scores(confusion(reading.reference, label_map, classes.num_channels)).dice[1:]
         on_case(case.study_id)
-    return list(tried)
+    return list(dice)
 
 
 def _gain(step: Step, base: Dice, dice: Dice, class_names: Sequence[str], min_gain: float) -> Gain:

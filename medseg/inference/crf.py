@@ -27,12 +27,13 @@ classes takes 0.6 s on one CPU core (``bench/crf.py`` prints all of this).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
+
+from medseg.model.crf import CRF
 
 EXACT_VOXELS = 4096
 """Up to here all pairs are cheap (64 MiB): 64 x 64 or 16 x 16 x 16."""
@@ -47,59 +48,12 @@ _Filter = Callable[[Tensor], Tensor]
 """(C, I, J[, K]) -> the same shape, each class by itself."""
 
 
-@dataclass(frozen=True)
-class CRFSettings:
-    """Kernels and iterations; the defaults are those of DeepLab v1.
-
-    Attributes:
-        iterations: mean-field steps.
-        smoothness_weight: w_s; 0 leaves the kernel out.
-        smoothness_mm: s_s.
-        appearance_weight: w_a; 0 leaves the kernel out.
-        appearance_mm: s_a.
-        appearance_intensity: s_I, where the intensity window spans 0 to 255.
-        axes: 2, every slice along the last axis by itself, or 3, the whole volume. Means nothing for 2D images.
-
-    Raises:
-        ValueError: a value outside its range.
-    """
-
-    iterations: int = 10
-    smoothness_weight: float = 3.0
-    smoothness_mm: float = 3.0
-    appearance_weight: float = 5.0
-    appearance_mm: float = 50.0
-    appearance_intensity: float = 10.0
-    axes: Literal[2, 3] = 3
-
-    def __post_init__(self) -> None:
-        if self.iterations < 1 or self.axes not in (2, 3):
-            raise ValueError(f"crf: expected iterations >= 1 and axes 2 or 3: {self.iterations}, {self.axes}")
-        weights = (self.smoothness_weight, self.appearance_weight)
-        if not all(weight >= 0 for weight in weights):
-            raise ValueError(f"crf: expected smoothness_weight and appearance_weight >= 0: {weights}")
-        widths = (self.smoothness_mm, self.appearance_mm, self.appearance_intensity)
-        if not all(width > 0 for width in widths):
-            raise ValueError(f"crf: expected smoothness_mm, appearance_mm and appearance_intensity above 0: {widths}")
-
-
-PRESETS: Mapping[str, CRFSettings] = {
-    "deeplab_v1": CRFSettings(),
-    "deeplab_v2": CRFSettings(
-        smoothness_weight=3.0, smoothness_mm=1.0, appearance_weight=4.0, appearance_mm=67.0, appearance_intensity=3.0
-    ),
-}
-"""As released with DeepLab (arXiv:1412.7062 and 1606.00915) for photographs of about 500 pixels: a pixel is read as a
-millimetre, which in CT it nearly is. Their intensities are three colours; a grey image written as three equal ones
-differs sqrt(3) times as much as here. Tuned for PASCAL VOC: tune them on the validation studies."""
-
-
 @torch.inference_mode()
 def mean_field(
     logits: Tensor,
     image: Tensor,
     spacing_mm: Sequence[float],
-    settings: CRFSettings = PRESETS["deeplab_v1"],
+    settings: CRF = CRF(),
     *,
     exact: bool | None = None,
 ) -> Tensor:
@@ -109,7 +63,7 @@ def mean_field(
         logits: (C, I, J[, K]), any float type.
         image: (I, J[, K]) in the [0, 1] window.
         spacing_mm: one number for each axis of ``image``.
-        settings: see ``CRFSettings``.
+        settings: kernels and iterations; without ``axes`` a volume is one.
         exact: all pairs, or the bilateral grid; None decides by ``EXACT_VOXELS``.
 
     Returns:
@@ -138,17 +92,17 @@ def mean_field(
 
 
 def _kernels(
-    image: Tensor, spacing_mm: Sequence[float], settings: CRFSettings, exact: bool | None
+    image: Tensor, spacing_mm: Sequence[float], settings: CRF, exact: bool | None
 ) -> Iterator[tuple[float, _Filter]]:
     """The weight of each kernel in use, and the kernel."""
-    if settings.smoothness_weight:
-        steps = [mm / settings.smoothness_mm for mm in spacing_mm]
-        yield settings.smoothness_weight, _normalised(_Smoothness(image, steps), image)
-    if settings.appearance_weight:
-        steps = [mm / settings.appearance_mm for mm in spacing_mm]
-        intensity = image * (255.0 / settings.appearance_intensity)
+    if weight := settings.number("smoothness_weight"):
+        steps = [mm / settings.number("smoothness_mm") for mm in spacing_mm]
+        yield weight, _normalised(_Smoothness(image, steps), image)
+    if weight := settings.number("appearance_weight"):
+        steps = [mm / settings.number("appearance_mm") for mm in spacing_mm]
+        intensity = image * (255.0 / settings.number("appearance_intensity"))
         pairs = image.numel() <= EXACT_VOXELS if exact is None else exact
-        yield settings.appearance_weight, _normalised((_AllPairs if pairs else _BilateralGrid)(intensity, steps), image)
+        yield weight, _normalised((_AllPairs if pairs else _BilateralGrid)(intensity, steps), image)
 
 
 def _normalised(kernel: _Filter, image: Tensor) -> _Filter:

@@ -6,6 +6,7 @@ segmenter.segment_file("study.nii.gz", "segmentation.nii.gz")
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,18 +14,21 @@ from pathlib import Path
 import torch
 
 from medseg.errors import CheckpointError, ConfigError
-from medseg.inference.locate import Locate
-from medseg.inference.segmenter import Segmenter, Wanted
+from medseg.inference.backends import run_with
+from medseg.inference.segmenter import Segmenter
+from medseg.inference.windows import Windows
 from medseg.model.device import pick_device
 from medseg.model.folder import load_network, model_folder, read_spec
+from medseg.model.inference import Inference, Locate
 from medseg.model.spec import ModelSpec
+
+logger = logging.getLogger(__name__)
 
 
 def load_segmenter(
     model: Path | str | Sequence[Path | str],
     device: str | torch.device = "auto",
     *,
-    wanted: Wanted = Wanted(),  # noqa: B008  # frozen
     backend: str = "torch",
     memory_gib: float | None = None,
     coarse: Path | str | None = None,
@@ -33,36 +37,52 @@ def load_segmenter(
 
     Args:
         model: a folder with weights.safetensors and model.json, or the run folder that holds it as model/. Several must
-            share classes, mode, preprocessing and windows; their networks may differ.
+            share classes, view, preprocessing and windows; their networks may differ.
         device: auto (CUDA where there is one), cpu or cuda.
-        wanted: what is made beside the label map.
         backend: torch; on the CPU also openvino, whose logits are compared with torch's first, or auto, the faster one.
         memory_gib: budget, in place of the model's own ``inference.memory_gib``.
         coarse: model folder that finds the organ, in place of the model's own ``inference.locate.model``.
 
     Raises:
         CheckpointError: a file is missing, broken, newer than this medseg, or does not fit the network it names; or the
-            models do not go together.
-        ConfigError: see ``Segmenter``.
+            models do not go together; or an unknown runtime, or one that is not installed.
     """
     folders = [model_folder(m) for m in ([model] if isinstance(model, str | Path) else model)]
-    specs = [read_spec(folder / "model.json") for folder in folders]
+    specs = [read_spec(folder) for folder in folders]
     _require_alike(folders, specs)
-    networks = [load_network(folder, spec) for folder, spec in zip(folders, specs, strict=True)]
-    spec = _overridden(specs[0], memory_gib, coarse)
+    spec = replace(specs[0], inference=_overridden(specs[0].inference, memory_gib, coarse))
     found = pick_device(device) if isinstance(device, str) else device
     try:
-        segmenter = Segmenter(networks, spec, found, coarse=_load_coarse(folders[0], spec, found))
-    except (ConfigError, TypeError, ValueError, AttributeError) as error:
+        finder = _load_coarse(folders[0], spec, found, backend)
+        return _segmenter(folders, specs, spec, found, backend, finder)
+    except ConfigError as error:
         raise CheckpointError(f"{folders[0] / 'model.json'}: not usable by this medseg ({error})") from error
-    segmenter.want(wanted)
-    segmenter.run_with(backend)
-    return segmenter
+
+
+def _segmenter(
+    folders: Sequence[Path],
+    specs: Sequence[ModelSpec],
+    spec: ModelSpec,
+    device: torch.device,
+    backend: str,
+    coarse: Segmenter | None = None,
+) -> Segmenter:
+    """The networks of some folders, each built as its own description says, used as ``spec`` says."""
+    networks = tuple(load_network(folder, own) for folder, own in zip(folders, specs, strict=True))
+    torch_only = Segmenter(networks, spec, device, coarse=coarse)
+    if backend == "torch":
+        return torch_only
+    if device.type != "cpu" or spec.inference.scales != (1.0,):
+        if backend != "auto":
+            logger.warning("backend %s: works on the CPU at scale 1; running with torch", backend)
+        return torch_only
+    shape = Windows.of(spec).input_shape
+    return replace(torch_only, runners=tuple(run_with(backend, network, shape[0], shape[1:]) for network in networks))
 
 
 def _require_alike(folders: Sequence[Path], specs: Sequence[ModelSpec]) -> None:
     for folder, spec in zip(folders[1:], specs[1:], strict=True):
-        for field in ("class_names", "mode", "slab_neighbours", "preprocessing", "inference"):
+        for field in ("classes", "view", "preprocessing", "inference"):
             first, other = getattr(specs[0], field), getattr(spec, field)
             if first != other:
                 raise CheckpointError(
@@ -71,25 +91,25 @@ def _require_alike(folders: Sequence[Path], specs: Sequence[ModelSpec]) -> None:
                 )
 
 
-def _overridden(spec: ModelSpec, memory_gib: float | None, coarse: Path | str | None) -> ModelSpec:
-    inference = dict(spec.inference)
+def _overridden(inference: Inference, memory_gib: float | None, coarse: Path | str | None) -> Inference:
     if memory_gib is not None:
-        inference["memory_gib"] = memory_gib
+        inference = replace(inference, memory_gib=memory_gib)
     if coarse is not None:
-        inference["locate"] = {**(inference.get("locate") or {}), "model": str(Path(coarse).resolve())}
-    return replace(spec, inference=inference)
+        inference = replace(inference, locate=replace(inference.locate or Locate(), model=Path(coarse).resolve()))
+    return inference
 
 
-def _load_coarse(folder: Path, spec: ModelSpec, device: torch.device) -> Segmenter | None:
+def _load_coarse(folder: Path, spec: ModelSpec, device: torch.device, backend: str) -> Segmenter | None:
     """The segmenter that finds the organ: another model, or the same weights on a coarser grid."""
-    locate = spec.inference.get("locate")
+    locate = spec.inference.locate
     if locate is None:
         return None
-    own = locate.get("model")
-    coarse_folder = model_folder(folder / own) if own else folder
-    coarse = read_spec(coarse_folder / "model.json")
-    if not own:
-        spacing_mm = [locate.get("spacing_mm", Locate.spacing_mm)] * 3
-        coarse = replace(coarse, preprocessing={**coarse.preprocessing, "spacing_mm": spacing_mm})
-    plain = {**coarse.inference, "locate": None, "crf": None, "memory_gib": None, "flip_axes": (), "scales": (1.0,)}
-    return Segmenter(load_network(coarse_folder, coarse), replace(coarse, inference=plain), device)
+    coarse_folder = folder if locate.model is None else model_folder(folder / locate.model)
+    own = read_spec(coarse_folder)
+    preprocessing = own.preprocessing
+    if locate.model is None:
+        preprocessing = replace(preprocessing, spacing_mm=(locate.spacing_mm,) * 3)
+    plain = replace(own.inference, locate=None, crf=None, memory_gib=None, flip_axes=(), scales=(1.0,))
+    return _segmenter(
+        [coarse_folder], [own], replace(own, preprocessing=preprocessing, inference=plain), device, backend
+    )

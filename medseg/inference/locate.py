@@ -7,48 +7,14 @@ placed anew in the box would have moved its border wherever the network hesitate
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from medseg.model.inference import Locate
 from medseg.transforms.preprocessing import Crop, Preprocessed
-
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Locate:
-    """How an organ is found.
-
-    Attributes:
-        model: folder of the coarse model, inside the model's own folder or given at loading; None: the same weights.
-        spacing_mm: of the coarse pass where the weights are the same; a coarse model has its own.
-        classes: of the coarse model, that are looked for; () are all.
-        margin_mm: added to the box on each side.
-        minimum_ml: connected pieces below this are no organ.
-        largest_share: of the body's box: an organ's box beyond it saves nothing, or was found everywhere.
-
-    Raises:
-        ValueError: a value outside its range.
-    """
-
-    model: str | None = None
-    spacing_mm: float = 5.0
-    classes: tuple[str, ...] = ()
-    margin_mm: float = 20.0
-    minimum_ml: float = 5.0
-    largest_share: float = 0.7
-
-    def __post_init__(self) -> None:
-        if not self.spacing_mm > 0 or self.margin_mm < 0 or self.minimum_ml < 0 or not 0 < self.largest_share <= 1:
-            raise ValueError(
-                "expected spacing_mm > 0, margin_mm and minimum_ml from 0, and largest_share in (0, 1]: "
-                f"{self.spacing_mm}, {self.margin_mm}, {self.minimum_ml}, {self.largest_share}"
-            )
 
 
 def organ_box(

@@ -15,31 +15,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medseg.errors import StudyError
-from medseg.inference.predictor import Network, Predictor
 from medseg.inference.slab import Slab
-from medseg.inference.windows import Windows, window_starts, window_weights
+from medseg.inference.windows import Windows
 from medseg.transforms.preprocessing import Crop
 
 logger = logging.getLogger(__name__)
 
-BLANK_LOGIT = 10.0
-"""Of the background where no window was run, and less that of the other classes."""
-
-
 Predict = Callable[[Tensor, int], Tensor]
 """(B, C, i, j[, k]) windows of the image, and how many go through a network at once -> (B, S, i, j[, k]) float32."""
-
-
-def predict_logits(network: Network, image: Tensor, windows: Windows, num_classes: int) -> Tensor:
-    """A whole study's logits at once: for what needs all of them, such as the CRF; see ``predict_slices``.
-
-    Returns:
-        (num_classes, I, J, K) float32 on the device that ``network`` answers on.
-    """
-    predictor = Predictor([network], windows)
-    blank = torch.tensor([BLANK_LOGIT] + [-BLANK_LOGIT] * (num_classes - 1), device=predictor.device)
-    slices = list(predict_slices(predictor, image, windows, blank))
-    return torch.cat([s.to(slices[-1].device) for s in slices]).permute(1, 2, 3, 0)
 
 
 @torch.inference_mode()
@@ -74,23 +57,23 @@ def predict_slices(
     padding = [max(0, w - n) for w, n in zip(windows.size, image.shape, strict=True)]
     before = [p // 2 for p in padding]
     padded = F.pad(image, _pad_argument(before, padding))
-    rows, columns, layers = window_starts(tuple(padded.shape), windows)
+    rows, columns, layers = windows.starts(tuple(padded.shape))
     crop = tuple(slice(b, b + n) for b, n in zip(before[:2], image.shape[:2], strict=True))
     seen = range(before[2], before[2] + image.shape[2])
     if within is not None:
         rows, columns, layers = (
-            _reaching(starts, size, part.start + b, part.stop + b, windows.overlap)
+            _reaching(starts, size, part.start + b, part.stop + b, windows.settings.overlap)
             for starts, size, part, b in zip((rows, columns, layers), windows.size, within, before, strict=True)
         )
     # slices are gathered until they fill a batch; layers of patches are deep as they are
-    together = 1 if windows.mode == "patch" else -(-windows.batch_size // (len(rows) * len(columns)))
+    together = 1 if windows.view.spatial_dims == 3 else -(-windows.settings.batch_size // (len(rows) * len(columns)))
     depth = layers[:together][-1] - layers[0] + windows.size[2]
-    slab = Slab(padded.shape[:2], depth, window_weights(windows.size, windows.blending), blank, dtype)
+    slab = Slab(padded.shape[:2], depth, windows.weights(), blank, dtype)
     forward = _Forward(predict, padded, windows, slab)
     for first in range(0, len(layers), together):
         group = layers[first : first + together]
         yield from _inside(slab.release(group[0]), crop, seen)
-        forward.run([start for start in itertools.product(rows, columns, group) if _cut(padded, start, windows).any()])
+        forward.run([start for start in itertools.product(rows, columns, group) if windows.cut(padded, start).any()])
     yield from _inside(slab.release(padded.shape[2]), crop, seen)
 
 
@@ -99,7 +82,7 @@ class _Forward:
 
     def __init__(self, predict: Predict, image: Tensor, windows: Windows, slab: Slab) -> None:
         self.predict, self.image, self.windows, self.slab = predict, image, windows, slab
-        self.batch_size = windows.batch_size
+        self.batch_size = windows.settings.batch_size
 
     def run(self, starts: Sequence[tuple[int, ...]]) -> None:
         """Add the scores of these windows to the slab."""
@@ -107,10 +90,10 @@ class _Forward:
         while done < len(starts):
             group = starts[done : done + self.batch_size]
             try:
-                batch = torch.stack([_cut(self.image, start, self.windows) for start in group])
+                batch = torch.stack([self.windows.cut(self.image, start) for start in group])
                 scores = self.predict(batch, self.batch_size)
                 for start, window in zip(group, scores, strict=True):
-                    self.slab.add(window if self.windows.mode == "patch" else window[..., None], start)
+                    self.slab.add(self.windows.boxed(window), start)
                     done += 1
             except torch.OutOfMemoryError as error:
                 self._retreat(error)
@@ -151,14 +134,3 @@ def _inside(blocks: Iterator[tuple[int, Tensor]], crop: tuple[slice, ...], seen:
         keep = range(max(first, seen.start), min(first + len(block), seen.stop))
         if keep:
             yield block[keep.start - first : keep.stop - first, :, crop[0], crop[1]]
-
-
-def _cut(image: Tensor, start: Sequence[int], windows: Windows) -> Tensor:
-    i, j, k = start
-    rows, columns = slice(i, i + windows.size[0]), slice(j, j + windows.size[1])
-    if windows.mode == "patch":
-        return image[rows, columns, k : k + windows.size[2]][None]
-    # beyond the first and last slice a slab repeats them, as training does
-    n = windows.slab_neighbours
-    slices = torch.arange(k - n, k + n + 1).clamp(0, image.shape[2] - 1)
-    return image[rows, columns][..., slices].movedim(-1, 0)

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medseg.errors import CheckpointError, ConfigError
 from medseg.files import atomic_path
-from medseg.model.spec import ModelSpec
+from medseg.model.classes import Classes
+from medseg.model.spec import ModelSpec, from_entries, to_entries
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
-
-MODEL_FORMAT = 1
-"""Version of model.json."""
 
 
 def save_model(folder: Path, network: nn.Module, spec: ModelSpec) -> None:
@@ -31,8 +28,15 @@ def save_model(folder: Path, network: nn.Module, spec: ModelSpec) -> None:
     weights = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
     with atomic_path(folder / "weights.safetensors") as path:
         save_file(weights, path)
-    with atomic_path(folder / "model.json") as path:
-        path.write_text(json.dumps({"format": MODEL_FORMAT, **asdict(spec)}, indent=2) + "\n")
+    write_spec(folder, spec)
+
+
+def write_spec(folder: Path, spec: ModelSpec) -> Path:
+    """Write model.json, whole or not at all, and return its path."""
+    path = folder / "model.json"
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(to_entries(spec), indent=2) + "\n")
+    return path
 
 
 def copy_model(source: Path, folder: Path) -> None:
@@ -64,13 +68,13 @@ def model_folder(model: Path | str) -> Path:
     return folder
 
 
-def model_classes(model: Path | str) -> tuple[str, ...]:
-    """Foreground class names of a model folder, without loading its weights.
+def model_classes(model: Path | str) -> Classes:
+    """The classes of a model folder, without loading its weights.
 
     Raises:
         CheckpointError: a file is missing, or model.json is none.
     """
-    return read_spec(model_folder(model) / "model.json").class_names
+    return read_spec(model_folder(model)).classes
 
 
 def load_network(folder: Path, spec: ModelSpec) -> nn.Module:
@@ -85,7 +89,8 @@ def load_network(folder: Path, spec: ModelSpec) -> nn.Module:
     from medseg.networks import build_network
 
     try:
-        network = build_network(spec.network, spec.spatial_dims, spec.in_channels, spec.num_classes, **spec.options)
+        view, channels = spec.view, spec.classes.num_channels
+        network = build_network(spec.network, view.spatial_dims, view.in_channels, channels, **spec.options)
     except (ConfigError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{folder / 'model.json'}: not usable by this medseg ({error})") from error
     try:
@@ -116,23 +121,15 @@ def load_weights(network: nn.Module, weights: dict[str, torch.Tensor], what: str
     network.load_state_dict(weights)
 
 
-def read_spec(path: Path) -> ModelSpec:
-    """Read model.json.
+def read_spec(folder: Path) -> ModelSpec:
+    """Read a model folder's model.json.
 
     Raises:
-        CheckpointError: it is none, or of another format.
+        CheckpointError: it is none, of a newer format, or has values that this medseg cannot use.
     """
+    path = folder / "model.json"
     try:
         entries = json.loads(path.read_text())
-        version = entries.pop("format")
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except ValueError as error:
         raise CheckpointError(f"{path}: not a model description ({error!r})") from error
-    if version != MODEL_FORMAT:
-        raise CheckpointError(f"{path}: format {version}, and this medseg reads format {MODEL_FORMAT}; use its version")
-    known = {f.name for f in fields(ModelSpec)}
-    if entries.keys() != known:
-        raise CheckpointError(f"{path}: expected the keys {sorted(known)}, found {sorted(entries)}")
-    if not isinstance(entries["class_names"], list):
-        raise CheckpointError(f"{path}: class_names: expected a list, found {entries['class_names']!r}")
-    entries["class_names"] = tuple(entries["class_names"])
-    return ModelSpec(**entries)
+    return from_entries(entries, str(path))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from medseg.config.schema import (
 )
 from medseg.errors import ConfigError
 from medseg.model.spec import ModelSpec
-from medseg.types import LabelMap, Shape3, Study, StudyInput, Volume
+from medseg.types import AXES, LabelMap, Study, StudyInput, Volume
 
 if TYPE_CHECKING:
     import torch
@@ -34,12 +35,9 @@ if TYPE_CHECKING:
     from medseg.training.fit import FitSettings
     from medseg.training.step import Trainee
     from medseg.training.validation import OnStudy, Validator
-    from medseg.transforms.settings import Preprocessing
 
 COARSE_MODEL = "locate"
 """Folder of the coarse model, inside the folder of the model that it finds the organ for."""
-
-_AXES = {"R": 0, "A": 1, "S": 2}
 
 _log = logging.getLogger(__name__)
 
@@ -120,39 +118,22 @@ def scoring_options(config: PipelineConfig) -> ScoringOptions:
     return ScoringOptions(**{**evaluation, "lesions": tuple(evaluation["lesions"])})
 
 
-def preprocessing(config: PipelineConfig) -> Preprocessing:
-    """The one chain."""
-    from medseg.transforms.settings import Preprocessing
-
-    return Preprocessing(**config.preprocessing.model_dump())
-
-
 def model_spec(config: PipelineConfig) -> ModelSpec:
-    """What model.json will say."""
-    inference = config.inference
+    """What model.json will say: the pipeline's settings, with what is left to defaults elsewhere written out."""
+    inference, view = config.inference, config.view
+    crf, locate = inference.crf, inference.locate
+    if crf is not None:
+        crf = crf.filled(view.spatial_dims)
+    if locate is not None and locate.model is not None:
+        locate = replace(locate, model=Path(COARSE_MODEL))  # copied into the model's own folder: see ``run``
+    size = inference.window_size or tuple(config.data.patch_size)
     return ModelSpec(
         network=config.network.name,
         options=config.network.options,
-        spatial_dims=config.spatial_dims,
-        in_channels=config.in_channels,
-        class_names=config.label_map.names,
-        mode=config.data.mode,
-        slab_neighbours=config.data.slab_neighbours if config.data.mode == "slab" else 0,
-        preprocessing=config.preprocessing.model_dump(),
-        inference={
-            "size": _three(inference.window_size or config.data.patch_size),
-            "overlap": inference.overlap,
-            "placement": inference.placement,
-            "blending": inference.blending,
-            "batch_size": inference.batch_size,
-            "flip_axes": tuple(_AXES[a] for a in inference.flip_axes),
-            "scales": tuple(inference.scales),
-            "scale_fusion": inference.scale_fusion,
-            "crf": _crf(config),
-            "locate": _locate(config),
-            "memory_gib": inference.memory_gib,
-            "postprocess": inference.postprocess.model_dump(),
-        },
+        classes=config.classes,
+        view=view,
+        preprocessing=config.preprocessing,
+        inference=replace(inference, window_size=size, crf=crf, locate=locate),
     )
 
 
@@ -168,7 +149,8 @@ def network(config: PipelineConfig) -> nn.Module:
 
     torch.manual_seed(config.training.seed)
     spec = model_spec(config)
-    net = build_network(spec.network, spec.spatial_dims, spec.in_channels, spec.num_classes, **spec.options)
+    view, channels = spec.view, spec.classes.num_channels
+    net = build_network(spec.network, view.spatial_dims, view.in_channels, channels, **spec.options)
     if config.network.encoder_weights is not None:
         _load_pretrained(net, config.network.encoder_weights, config.network)
     return net
@@ -194,7 +176,7 @@ def dataset(config: PipelineConfig, studies: Sequence[CachedStudy]) -> PatchData
     names = config.label_map.names
     augmentation = {k: v for k, v in config.augmentation.model_dump().items() if v is not None}
     flat = {f"{name}_{key}": value for name, section in augmentation.items() for key, value in section.items()}
-    flat["flip_axes"] = tuple(_AXES[a] for a in flat.get("flip_axes", ()))
+    flat["flip_axes"] = tuple(AXES[a] for a in flat.get("flip_axes", ()))
     flat = {key.replace("gamma_gamma", "gamma"): value for key, value in flat.items()}
     spatial = {k: v for k, v in flat.items() if k in SpatialSettings.__dataclass_fields__}
     anatomy = {k: v for k, v in flat.items() if k in AnatomySettings.__dataclass_fields__}
@@ -202,14 +184,13 @@ def dataset(config: PipelineConfig, studies: Sequence[CachedStudy]) -> PatchData
     return PatchDataset(
         studies,
         Sampling(
-            patch_size=_three(config.data.patch_size),
+            patch_size=config.view.extent(config.data.patch_size),
             foreground_share=config.data.foreground_share,
             class_shares={names.index(n) + 1: share for n, share in config.data.class_shares.items()},
         ),
         Augmentation(SpatialSettings(**spatial), AnatomySettings(**anatomy), IntensitySettings(**intensity)),
         seed=config.training.seed,
-        spatial_dims=config.spatial_dims,
-        slab_neighbours=config.data.slab_neighbours if config.data.mode == "slab" else 0,
+        view=config.view,
     )
 
 
@@ -258,7 +239,7 @@ def trainee(config: PipelineConfig, net: nn.Module, device: torch.device, *, wor
         )
     net = net.to(device)
     if training.channels_last:
-        layout = torch.channels_last if config.spatial_dims == 2 else torch.channels_last_3d
+        layout = torch.channels_last if config.view.spatial_dims == 2 else torch.channels_last_3d
         net = net.to(memory_format=layout)  # type: ignore[call-overload]
     if world_size > 1 and device.type == "cuda":
         net = torch.nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]
@@ -343,26 +324,6 @@ def _optimizer(settings: SGDConfig | AdamWConfig, net: nn.Module) -> torch.optim
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
 
 
-def _crf(config: PipelineConfig) -> dict[str, Any] | None:
-    """All numbers of the CRF, so that a model keeps them should a preset ever change."""
-    if config.inference.crf is None:
-        return None
-    from dataclasses import asdict, replace
-
-    from medseg.inference.crf import PRESETS
-
-    entries = config.inference.crf.model_dump(exclude={"preset"}, exclude_none=True)
-    return asdict(replace(PRESETS[config.inference.crf.preset], **{"axes": config.spatial_dims, **entries}))
-
-
-def _locate(config: PipelineConfig) -> dict[str, Any] | None:
-    """The coarse model, if there is one, stands in the model's own folder: see ``run``."""
-    locate = config.inference.locate
-    if locate is None:
-        return None
-    return locate.model_dump(exclude={"model"}) | {"model": COARSE_MODEL if locate.model else None}
-
-
 def _other_map(config: PipelineConfig, name: str) -> LabelMap:
     from medseg.study.label_map import parse_labels
 
@@ -370,11 +331,6 @@ def _other_map(config: PipelineConfig, name: str) -> LabelMap:
     # class indices follow the pipeline's labels; a class that this map leaves out does not occur in its studies
     classes = {n: own.classes.get(n, ()) for n in config.label_map.names}
     return LabelMap(classes, own.ignore, own.background, own.rest_is_background)
-
-
-def _three(size: Sequence[int]) -> Shape3:
-    i, j, k = (*size, 1) if len(size) == 2 else size
-    return i, j, k
 
 
 def _section(mapping: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -309,7 +309,7 @@ def _cached(
         return cache_studies(
             studies,
             folder=config.data.cache_dir or config.runs_dir / "cache",
-            preprocessing=build.preprocessing(config),
+            preprocessing=config.preprocessing,
             label_map_of=build.label_map_of(config),
             on_done=display.advance,
         )

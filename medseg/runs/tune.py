@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,10 @@ from medseg.runs import build
 from medseg.config.load import load_pipeline
 from medseg.config.schema import PipelineConfig
 from medseg.errors import CheckpointError, ConfigError, ManifestError, StudyError, reason
-from medseg.files import atomic_path
+from medseg.model.classes import Classes
+from medseg.model.folder import read_spec, write_spec
+from medseg.model.postprocess import PostProcessing
+from medseg.model.spec import ModelSpec, to_entries
 from medseg.reports.progress import Display
 from medseg.runs.folder import RunFolder
 from medseg.study.manifest import TEST, read_manifest, split
@@ -23,6 +27,7 @@ from medseg.types import Study, StudyInput
 if TYPE_CHECKING:
     from medseg.evaluation.candidates import Reading
     from medseg.evaluation.tuning import Case, Tuning
+    from medseg.inference.request import Request
     from medseg.inference.segmenter import Segmenter
 
 logger = logging.getLogger(__name__)
@@ -78,7 +83,7 @@ def tune_postprocessing(
     with display.stage("trying steps", len(cases)):
         return tune(
             cases,
-            names,
+            Classes(names),
             thresholds=trying,
             min_gain=min_gain,
             on_case=lambda study_id: display.advance(study_id, completed=next(done)),
@@ -101,13 +106,11 @@ def write_into_model(run: Path, tuning: Tuning) -> Path:
     Returns:
         The model.json, written whole or not at all.
     """
-    path = RunFolder(Path(run)).model / "model.json"
-    entries = json.loads(path.read_text())
-    stay = {} if tuning.thresholds else _thresholds(entries)
-    entries["inference"] = {**_raw(entries["inference"]), "postprocess": {**stay, **tuning.section}}
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(entries, indent=2) + "\n")
-    return path
+    folder = RunFolder(Path(run)).model
+    spec = read_spec(folder)
+    stay = {} if tuning.thresholds else {"thresholds": spec.inference.postprocess.thresholds}
+    settings = PostProcessing(**{**stay, **tuning.section})
+    return write_spec(folder, replace(spec, inference=replace(spec.inference, postprocess=settings)))
 
 
 def _config(folder: RunFolder) -> PipelineConfig:
@@ -155,10 +158,9 @@ def _cases(
 ) -> list[Case]:
     from medseg.evaluation.tuning import Case
     from medseg.inference.load import load_segmenter
-    from medseg.inference.postprocess import PostProcessing
-    from medseg.inference.segmenter import Wanted
 
     place = folder.path / "tuning" / _fingerprint(folder.model, thresholds=thresholds)
+    request = _raw_request(read_spec(folder.model), thresholds=thresholds)
     segmenter: Segmenter | None = None
     cases = []
     with display.stage(f"segmenting {folder.run_id}", len(studies)):
@@ -166,12 +168,8 @@ def _cases(
             path = place / f"{study.study_id}.nii.gz"
             try:
                 if not path.is_file():
-                    if segmenter is None:
-                        wanted = Wanted(probabilities=config.label_map.names if thresholds else ())
-                        segmenter = load_segmenter(folder.model, device, wanted=wanted)
-                        segmenter.postprocessing = PostProcessing()
-                        segmenter.thresholds = () if thresholds else segmenter.thresholds
-                    _segment(segmenter, study.image, path)
+                    segmenter = segmenter or load_segmenter(folder.model, device)
+                    _segment(segmenter, study.image, path, request)
                 cases.append(Case(study.study_id, _reader(config, study, path, thresholds=thresholds)))
             except (StudyError, OSError, MemoryError, RuntimeError) as error:
                 if isinstance(error, CheckpointError):
@@ -181,13 +179,13 @@ def _cases(
     return cases
 
 
-def _segment(segmenter: Segmenter, image: Path, output: Path) -> None:
+def _segment(segmenter: Segmenter, image: Path, output: Path, request: Request) -> None:
     """Write a study's probabilities as bytes, then its raw label map: where that stands, all is there."""
     from medseg.study.inputs import read_input
     from medseg.study.nifti import write_fractions, write_labels
 
     volume = read_input(StudyInput("", image))
-    result = segmenter.segment_volume(volume)
+    result = segmenter.segment(volume, request)
     for index, name in enumerate(result.probabilities, start=1):
         write_fractions(_probability(output, index), result.probabilities[name], volume)
     write_labels(output, result.classes, volume)
@@ -220,22 +218,23 @@ def _reader(config: PipelineConfig, study: Study, path: Path, *, thresholds: boo
     return read
 
 
+def _raw_request(spec: ModelSpec, *, thresholds: bool) -> Request:
+    """A label map before any cleaning: with every class's probabilities, or by the model's own thresholds."""
+    from medseg.inference.request import Request
+
+    if thresholds:
+        return Request(spec.classes.names, postprocess=PostProcessing())
+    return Request(postprocess=PostProcessing(thresholds=spec.inference.postprocess.thresholds))
+
+
 def _fingerprint(model: Path, *, thresholds: bool) -> str:
     """Changes with the weights and with every setting that a raw label map depends on."""
-    entries = json.loads((model / "model.json").read_text())
-    decided = {"probabilities": True} if thresholds else _thresholds(entries)
-    settings = {**entries, "inference": {**_raw(entries["inference"]), **decided}}
+    spec = read_spec(model)
+    kept = PostProcessing() if thresholds else PostProcessing(thresholds=spec.inference.postprocess.thresholds)
+    raw = replace(spec, inference=replace(spec.inference, postprocess=kept))
+    settings = {**to_entries(raw), "probabilities": thresholds}
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     with (model / "weights.safetensors").open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()[:16]
-
-
-def _raw(inference: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in inference.items() if key not in ("postprocess", "keep_largest")}
-
-
-def _thresholds(entries: Mapping[str, Any]) -> dict[str, Any]:
-    found = entries["inference"].get("postprocess", {}).get("thresholds")
-    return {"thresholds": found} if found else {}

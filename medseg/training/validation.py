@@ -71,7 +71,7 @@ class Validator:
             count as a score of 0; there is no score where no study could be read.
         """
         device = next(network.parameters()).device
-        segmenter = Segmenter(network, self.spec, device)
+        segmenter = Segmenter((network,), self.spec, device)
         dice, iou = [], []
         for study in self.studies:
             try:
@@ -79,16 +79,17 @@ class Validator:
             except (StudyError, OSError) as error:
                 logger.error("%s: left out of validation: %s", study.study_id, error)
                 continue
-            segmentation = segmenter.segment(image)
-            scores = overlap_scores(confusion(reference, segmentation, self.spec.num_classes))
+            segmentation = segmenter.segment(image).classes
+            scores = overlap_scores(confusion(reference, segmentation, self.spec.classes.num_channels))
             dice.append(scores.dice[1:])
             iou.append(scores.iou[1:])
             if self.on_study is not None:
                 self.on_study(study.study_id, image, reference, segmentation)
+        names = self.spec.classes.names
         metrics: dict[str, float] = {}
         for name, values in (("dice", dice), ("iou", iou)):
-            by_class = [_mean(column) for column in np.asarray(values).reshape(-1, len(self.spec.class_names)).T]
-            metrics.update({f"val/{name}/{c}": v for c, v in zip(self.spec.class_names, by_class, strict=True)})
+            by_class = [_mean(column) for column in np.asarray(values).reshape(-1, len(names)).T]
+            metrics.update({f"val/{name}/{c}": v for c, v in zip(names, by_class, strict=True)})
             metrics[f"val/{name}/mean"] = _mean(np.asarray(by_class))
         if not dice:
             return metrics  # no study could be read: that is no verdict on these weights

@@ -7,8 +7,8 @@ grows with the number of classes, and no array of classes x voxels of the study 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -23,48 +23,28 @@ from medseg.transforms.resampling import linear_positions
 _POINTS = 2**18
 """Voxels that are interpolated at once."""
 
-Thresholds = Sequence[tuple[int, float]]
-"""(class, probability) pairs, the first that is met wins."""
+
+class Decide(Protocol):
+    """How scores become classes: ``model.classes.Classes.decide``, with thresholds or without."""
+
+    def __call__(self, scores: Tensor, /, *, dim: int = 0) -> Tensor:
+        """Classes (...) uint8 of scores whose channels lie along ``dim``: 0, or 1 of two-dimensional ones."""
 
 
-def restore(scores: Tensor, study: Preprocessed, thresholds: Thresholds = ()) -> NDArray[np.uint8]:
+def restore(scores: Tensor, study: Preprocessed, decide: Decide) -> NDArray[np.uint8]:
     """Interpolate a whole study's scores to its own voxels and decide; see ``Restorer``.
 
     Args:
         scores: (C, I', J', K') on ``study.grid``.
         study: what ``preprocess`` returned for this study.
-        thresholds: see ``decide``.
+        decide: what scores become.
 
     Returns:
         (I, J, K) uint8 class indices on ``study.native``; outside the crop background.
     """
-    restorer = Restorer(study, thresholds)
+    restorer = Restorer(study, decide)
     restorer.add(scores.permute(3, 0, 1, 2))
     return restorer.classes
-
-
-def decide(scores: Tensor, thresholds: Thresholds = ()) -> Tensor:
-    """The class of each voxel.
-
-    Args:
-        scores: (C, ...) logits or probabilities; probabilities where there are thresholds.
-        thresholds: a voxel is the first of these classes whose probability is at least this; no other voxel is one of
-            them, the other classes share the rest by arg-max.
-
-    Returns:
-        (...) uint8; among equals the lower class.
-    """
-    best = scores[0].clone()
-    classes = torch.zeros(best.shape, dtype=torch.uint8, device=scores.device)
-    late = {index for index, _ in thresholds}
-    for index in range(1, len(scores)):
-        if index not in late:
-            # a class at a time: an arg-max over the first axis jumps through memory
-            classes.masked_fill_(scores[index] > best, index)
-            torch.maximum(best, scores[index], out=best)
-    for index, least in reversed(thresholds):
-        classes.masked_fill_(scores[index] >= least, index)
-    return classes
 
 
 class Restorer:
@@ -72,7 +52,7 @@ class Restorer:
 
     Args:
         study: what ``preprocess`` returned.
-        thresholds: see ``decide``.
+        decide: what scores become.
         num_extras: further maps in [0, 1] that come with the scores and are brought back as bytes.
 
     Attributes:
@@ -80,10 +60,10 @@ class Restorer:
         extras: so many (I, J, K) uint8 arrays, values times 255; 0 where nothing has arrived.
     """
 
-    def __init__(self, study: Preprocessed, thresholds: Thresholds = (), num_extras: int = 0) -> None:
+    def __init__(self, study: Preprocessed, decide: Decide, num_extras: int = 0) -> None:
         self.classes = np.zeros(study.native.shape, np.uint8)
         self.extras = [np.zeros(study.native.shape, np.uint8) for _ in range(num_extras)]
-        self._thresholds, self._crop = thresholds, study.crop
+        self._decide, self._crop = decide, study.crop
         views = [reorient(array, study.native.affine)[0][study.crop] for array in (self.classes, *self.extras)]
         self._classes_ras, *self._extras_ras = views
         axes = [
@@ -109,7 +89,7 @@ class Restorer:
             plane = scores[index]
             extra = extras[index] if extras is not None else None
             before = [s.on(plane.device) for s in self._slices[-1:]]
-            self._slices = [*before, _Slice(plane, decide(plane, self._thresholds), extra)]
+            self._slices = [*before, _Slice(plane, self._decide(plane), extra)]
             self._arrived += 1
             self._fill()
 
@@ -131,7 +111,7 @@ class Restorer:
         pair = _Pair(below, above, self._rows, self._columns)
         while self._next < len(self._lower) and self._lower[self._next] == first and self._reached(first):
             share = self._share[self._next]
-            self._classes_ras[:, :, self._next] = pair.classes(share, self._thresholds).cpu().numpy()
+            self._classes_ras[:, :, self._next] = pair.classes(share, self._decide).cpu().numpy()
             for array, plane in zip(self._extras_ras, pair.extras(share), strict=True):
                 array[:, :, self._next] = plane.cpu().numpy()
             self._next += 1
@@ -167,7 +147,7 @@ class _Pair:
         self._plane: Tensor | None = None
         self._border: _Border | None = None
 
-    def classes(self, share: float, thresholds: Thresholds) -> Tensor:
+    def classes(self, share: float, decide: Decide) -> Tensor:
         """(I, J) uint8 at ``share`` of the way from below to above."""
         if self._plane is None:
             self._plane, voxels = self._agreed()
@@ -175,7 +155,7 @@ class _Pair:
         if self._border is None:
             return self._plane
         plane = self._plane.clone()
-        plane.view(-1)[self._border.voxels] = self._border.classes(share, thresholds)
+        plane.view(-1)[self._border.voxels] = self._border.classes(share, decide)
         return plane
 
     def extras(self, share: float) -> list[Tensor]:
@@ -233,13 +213,13 @@ class _Border:
     """(m, C) scores of the network voxels that are corners."""
     above: Tensor
 
-    def classes(self, share: float, thresholds: Thresholds) -> Tensor:
+    def classes(self, share: float, decide: Decide) -> Tensor:
         """(n,) uint8 at ``share`` of the way from below to above."""
         scores = torch.lerp(self.below, self.above, share)
         decided = []
         for corners, shares in zip(torch.split(self.corners, _POINTS), torch.split(self.shares, _POINTS), strict=True):
             sums = functional.embedding_bag(corners, scores, per_sample_weights=shares, mode="sum")
-            decided.append(decide(sums.T, thresholds) if thresholds else sums.argmax(dim=1).to(torch.uint8))
+            decided.append(decide(sums, dim=1))
         return torch.cat(decided)
 
 

@@ -22,7 +22,7 @@ class Stub:
     def __init__(self, act=lambda image: None):
         self.act = act
 
-    def segment_volume(self, image):
+    def segment(self, image, request):
         self.act(image)
         return Segmentation(np.zeros(image.grid.shape, np.uint8), ("liver",), notes=("a note",))
 
@@ -39,7 +39,7 @@ def write(segmentation, image, folder, study_id):
 
 def run(output, names, *, act=lambda image: None, read=lambda study: VOLUME, write=write, on_stage=lambda *a: None):
     outcomes = []
-    run_pipeline(Stub(act), tasks(output, *names), Stages(read, write, output, on_stage), outcomes.append)
+    run_pipeline(Stub(act), tasks(output, *names), Stages(read, write, output, on_stage=on_stage), outcomes.append)
     return outcomes
 
 

@@ -8,7 +8,7 @@ from medseg import evaluation, metrics
 from medseg.cli.arguments import Backend, Definition, Device, EmptyAs, Engine, Uncertainty
 from medseg.config.schema import TrainingConfig
 from medseg.inference.backends import BACKENDS
-from medseg.inference.segmenter import Wanted
+from medseg.inference.request import UncertaintyKind
 from tests.cli.ended import Medseg
 
 
@@ -26,7 +26,7 @@ def test_surfaces_and_empty_cases_are_those_of_an_evaluation() -> None:
 
 
 def test_uncertainties_are_those_that_a_segmenter_can_be_asked_for() -> None:
-    assert [Wanted(uncertainty=u.value).uncertainty for u in Uncertainty] == ["none", "entropy", "disagreement"]
+    assert [u.value for u in Uncertainty] == list(get_args(UncertaintyKind))
 
 
 def test_another_choice_is_refused_with_those_there_are(medseg: Medseg) -> None:

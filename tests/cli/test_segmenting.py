@@ -19,20 +19,19 @@ from tests.cli.ended import Ended, Medseg
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder with an untrained network for patches of 16 voxels."""
+    from medseg.model.classes import Classes
     from medseg.model.folder import save_model
+    from medseg.model.inference import Inference
     from medseg.model.spec import ModelSpec
+    from medseg.model.view import View
     from medseg.networks import build_network
+    from medseg.transforms.settings import Preprocessing
 
     options = {"channels": (4, 8), "strides": (2,), "num_res_units": 0}
-    preprocessing = {
-        "spacing_mm": (8, 8, 8),
-        "intensity_range_hu": (-100, 240),
-        "crop_to_body": True,
-        "antialias": True,
-    }
-    inference = {"size": (16, 16, 16), "overlap": 0.0}
+    preprocessing = Preprocessing(spacing_mm=(8, 8, 8), intensity_range_hu=(-100, 240))
+    inference = Inference(window_size=(16, 16, 16), overlap=0.0)
     folder = tmp_path_factory.mktemp("model")
-    spec = ModelSpec("unet", options, 3, 1, ("liver",), "patch", 0, preprocessing, inference)
+    spec = ModelSpec("unet", options, Classes(("liver",)), View(), preprocessing, inference)
     save_model(folder, build_network("unet", 3, 1, 2, **options), spec)
     return folder
 
@@ -114,7 +113,7 @@ class TestSegment:
     ) -> None:
         from medseg.inference.segmenter import Segmenter
 
-        monkeypatch.setattr(Segmenter, "segment_volume", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        monkeypatch.setattr(Segmenter, "segment", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
         ended = self._segment(medseg, model, phantoms / "images", tmp_path)
         assert (ended.code, ended.err.splitlines()[-1]) == (143, "interrupted; the same command goes on")
         assert list((tmp_path / "out").iterdir()) == []
@@ -134,7 +133,8 @@ class TestSegment:
 def test_tune_postprocessing_prints_writes_and_changes_the_model(
     medseg: Medseg, tiny_config: Any, tmp_path: Path
 ) -> None:
-    from medseg.model.folder import save_model
+    from medseg.model.folder import read_spec, save_model
+    from medseg.model.postprocess import PostProcessing
     from medseg.runs import build
     from medseg.runs.folder import new_run
 
@@ -153,5 +153,5 @@ def test_tune_postprocessing_prints_writes_and_changes_the_model(
     assert (
         medseg("tune-postprocessing", folder.path, "--device", "cpu", "--quiet", "--min-gain", 1, "--write").code == 0
     )
-    assert json.loads((folder.model / "model.json").read_text())["inference"]["postprocess"] == {}
+    assert read_spec(folder.model).inference.postprocess == PostProcessing()
     assert medseg("tune-postprocessing", tmp_path, "--quiet").code == 2

@@ -24,13 +24,13 @@ def test_defaults_make_a_whole_pipeline():
     assert config.label_map.names == ("liver",)
     assert [term.name for term in config.training.loss] == ["dice", "cross_entropy"]
     assert config.training.optimizer.name == "sgd"
-    assert (config.spatial_dims, config.in_channels) == (3, 1)
+    assert (config.view.spatial_dims, config.view.in_channels) == (3, 1)
 
 
 @pytest.mark.parametrize(("mode", "dims", "channels"), [("slice", 2, 1), ("slab", 2, 5)])
 def test_the_mode_gives_dimensions_and_channels(mode, dims, channels):
     config = pipeline(data={"manifest": "m.csv", "patch_size": [32, 32], "mode": mode, "slab_neighbours": 2})
-    assert (config.spatial_dims, config.in_channels) == (dims, channels)
+    assert (config.view.spatial_dims, config.view.in_channels) == (dims, channels)
 
 
 def test_a_network_keeps_its_own_options():

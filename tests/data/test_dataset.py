@@ -8,6 +8,7 @@ import torch
 
 from medseg.data.dataset import Augmentation, PatchDataset
 from medseg.data.sampling import Sampling
+from medseg.model.view import View
 from medseg.transforms.intensity import IntensitySettings
 from medseg.transforms.spatial import SpatialSettings
 
@@ -29,14 +30,14 @@ def studies(cached_study):
 
 
 def dataset(studies, patch, augmentation=None, **options):
-    options = {"seed": 1, "spatial_dims": 3, **options}
+    options = {"seed": 1, "view": View(), **options}
     return PatchDataset(studies, Sampling(patch, 1.0, {}), augmentation or Augmentation(), **options)
 
 
-@pytest.mark.parametrize(("dims", "neighbours"), [(3, 0), (2, 0), (2, 2)])
-def test_same_sample_whoever_asks_and_in_whichever_order(studies, dims, neighbours):
+@pytest.mark.parametrize("view", [View(), View("slice"), View("slab", 2)], ids=str)
+def test_same_sample_whoever_asks_and_in_whichever_order(studies, view):
     make = lambda seed=1: dataset(  # noqa: E731
-        studies, (5, 4, 3 if dims == 3 else 1), AUGMENTED, spatial_dims=dims, slab_neighbours=neighbours, seed=seed
+        studies, (5, 4, 3 if view.mode == "patch" else 1), AUGMENTED, view=view, seed=seed
     )
     one, other = make(), make()
     forwards = {index: one[index] for index in range(6)}
@@ -49,17 +50,17 @@ def test_same_sample_whoever_asks_and_in_whichever_order(studies, dims, neighbou
 
 
 @pytest.mark.parametrize(
-    ("patch", "dims", "neighbours", "image_shape"),
+    ("patch", "view", "image_shape"),
     [
-        ((5, 4, 3), 3, 0, (1, 5, 4, 3)),
-        ((5, 4, 1), 2, 0, (1, 5, 4)),
-        ((5, 4, 1), 2, 2, (5, 5, 4)),
-        ((20, 9, 8), 3, 0, (1, 20, 9, 8)),
+        ((5, 4, 3), View(), (1, 5, 4, 3)),
+        ((5, 4, 1), View("slice"), (1, 5, 4)),
+        ((5, 4, 1), View("slab", 2), (5, 5, 4)),
+        ((20, 9, 8), View(), (1, 20, 9, 8)),
     ],
 )
 @pytest.mark.parametrize("augmentation", [Augmentation(), AUGMENTED])
-def test_shapes_and_types_of_every_mode(studies, patch, dims, neighbours, image_shape, augmentation):
-    sample = dataset(studies, patch, augmentation, spatial_dims=dims, slab_neighbours=neighbours)[3]
+def test_shapes_and_types_of_every_mode(studies, patch, view, image_shape, augmentation):
+    sample = dataset(studies, patch, augmentation, view=view)[3]
     assert sample["image"].shape == image_shape
     assert sample["label"].shape == image_shape[1:]
     assert (sample["image"].dtype, sample["label"].dtype) == (torch.float32, torch.int64)
@@ -77,7 +78,7 @@ def test_patch_holds_the_voxels_around_its_centre(studies):
 
 @pytest.mark.parametrize(("which", "slices"), [(0, [0, 0, 0, 1, 2]), (1, [2, 3, 4, 5, 6])])
 def test_channels_of_a_slab_are_its_neighbours_and_the_edge_is_repeated(studies, which, slices):
-    sample = dataset(studies[which : which + 1], (3, 3, 1), spatial_dims=2, slab_neighbours=2)[0]
+    sample = dataset(studies[which : which + 1], (3, 3, 1), view=View("slab", 2))[0]
     i, j, k = ((4, 4, 0), (5, 3, 4))[which]
     voxels = np.arange(9 * 8 * 7).reshape(SHAPE)[i - 1 : i + 2, j - 1 : j + 2] / 512
     assert np.array_equal(sample["image"], np.moveaxis(voxels[..., slices], -1, 0).astype(np.float32))
@@ -86,8 +87,8 @@ def test_channels_of_a_slab_are_its_neighbours_and_the_edge_is_repeated(studies,
 
 
 def test_slice_is_the_middle_of_the_slab(studies):
-    slab = dataset(studies, (5, 4, 1), spatial_dims=2, slab_neighbours=1)[2]
-    single = dataset(studies, (5, 4, 1), spatial_dims=2)[2]
+    slab = dataset(studies, (5, 4, 1), view=View("slab", 1))[2]
+    single = dataset(studies, (5, 4, 1), view=View("slice"))[2]
     assert torch.equal(slab["image"][1:2], single["image"])
     assert torch.equal(slab["label"], single["label"])
 

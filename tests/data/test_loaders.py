@@ -7,6 +7,7 @@ import torch
 from medseg.data.dataset import Augmentation, PatchDataset
 from medseg.data.loaders import BatchRange, batches
 from medseg.data.sampling import Sampling
+from medseg.model.view import View
 from medseg.transforms.intensity import IntensitySettings
 
 
@@ -15,7 +16,7 @@ def dataset(cached_study):
     image = np.random.default_rng(0).random((8, 8, 6))
     studies = [cached_study(image, image > 0.5, name) for name in ("s1", "s2", "s3")]
     noise = IntensitySettings(noise_probability=0.5, noise_std=(0.0, 0.1))
-    return PatchDataset(studies, Sampling((4, 4, 4), 0.5, {}), Augmentation(intensity=noise), seed=0, spatial_dims=3)
+    return PatchDataset(studies, Sampling((4, 4, 4), 0.5, {}), Augmentation(intensity=noise), seed=0, view=View())
 
 
 def assert_equal(some, others):

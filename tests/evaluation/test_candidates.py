@@ -5,11 +5,18 @@ import pytest
 import torch
 
 from medseg.evaluation.candidates import THRESHOLDS, Reading, Step, candidates, cleaned, cut, possible, section
-from medseg.inference.segmenter import Segmenter, Wanted
+from medseg.inference.request import Request
+from medseg.inference.segmenter import Segmenter
+from medseg.model.classes import Classes
+from medseg.model.inference import Inference
+from medseg.model.postprocess import PostProcessing
 from medseg.model.spec import ModelSpec
+from medseg.model.view import View
+from medseg.transforms.settings import Preprocessing
 from medseg.types import Grid, Volume
 
-NAMES = ("liver", "tumour")
+BOTH = Classes(("liver", "tumour"))
+NAMES = BOTH.names
 
 
 class Linear(torch.nn.Module):
@@ -24,13 +31,11 @@ def noise():
     return Volume(voxels, Grid((9, 8, 7), np.diag([5.0, 5.0, 5.0, 1.0])))
 
 
-def segmenter(**steps):
-    preprocessing = {"intensity_range_hu": (0.0, 100.0), "crop_to_body": False}
-    inference = {"size": (4, 4, 4), "postprocess": steps}
-    spec = ModelSpec("unet", {}, 3, 1, NAMES, "patch", 0, preprocessing, inference)
-    made = Segmenter(Linear(), spec)
-    made.want(Wanted(probabilities=NAMES))
-    return made
+def segmented(image, **steps):
+    preprocessing = Preprocessing(intensity_range_hu=(0.0, 100.0), crop_to_body=False)
+    inference = Inference(window_size=(4, 4, 4), postprocess=PostProcessing(**steps))
+    spec = ModelSpec("unet", {}, BOTH, View(), preprocessing, inference)
+    return Segmenter((Linear(),), spec).segment(image, Request(probabilities=NAMES))
 
 
 @pytest.mark.parametrize(
@@ -45,10 +50,10 @@ def segmenter(**steps):
 )
 def test_a_section_gives_what_the_segmenter_gives_with_it(steps):
     image = noise()
-    raw = segmenter().segment_volume(image)
+    raw = segmented(image)
     probabilities = np.stack([raw.probabilities[name] for name in NAMES])
-    found = cleaned(Reading(raw.classes, raw.classes, image.grid, probabilities), steps, NAMES)
-    expected = segmenter(**steps).segment_volume(image).classes
+    found = cleaned(Reading(raw.classes, raw.classes, image.grid, probabilities), PostProcessing(**steps), BOTH)
+    expected = segmented(image, **steps).classes
     assert len(np.unique(expected)) > 1
     sure = np.ones(found.shape, bool)  # a byte cannot tell on which side of a threshold the nearest ones lie
     for name, least in steps.get("thresholds", {}).items():
@@ -85,8 +90,8 @@ def test_steps_become_the_section():
 
 def test_two_classes_cannot_lie_inside_each_other():
     there, back = Step("inside", "tumour", "liver", 5.0), Step("inside", "liver", "tumour", 5.0)
-    assert possible([there, Step("thresholds", "liver", amount=0.5)], NAMES)
-    assert not possible([there, back], NAMES)
+    assert possible([there, Step("thresholds", "liver", amount=0.5)])
+    assert not possible([there, back])
 
 
 def test_what_is_cut_holds_all_that_a_threshold_could_find():

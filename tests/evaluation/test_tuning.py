@@ -5,9 +5,10 @@ import pytest
 
 from medseg.evaluation.candidates import Reading
 from medseg.evaluation.tuning import Case, tune
+from medseg.model.classes import Classes
 from medseg.types import IGNORE_INDEX, Grid
 
-NAMES = ("liver", "tumour")
+BOTH = Classes(("liver", "tumour"))
 MM = np.diag([5.0, 5.0, 5.0, 1.0])  # 0.125 ml a voxel
 
 
@@ -40,7 +41,7 @@ def test_islands_holes_and_tumours_outside_are_mended_by_the_steps_for_them():
     raw[15:17, 3:8, 3:8] = 1  # an island of 6.25 ml, too large for every minimum_ml
     raw[18:20, 12:14, 12:14] = 2  # a tumour of a true one's size, far outside
     raw[18:20, 3, 14] = 2
-    tuning = tune([case("a", reference, raw), case("b", reference, reference)], NAMES)
+    tuning = tune([case("a", reference, raw), case("b", reference, reference)], BOTH)
     assert kept(tuning) == ["inside: tumour in liver + 20 mm", "keep_largest: liver", "fill_holes: liver"]
     first, second, third = tuning.kept
     # tumour: 2 * 16 / (16 + 26) in study a and 1 in b
@@ -60,7 +61,7 @@ def test_islands_holes_and_tumours_outside_are_mended_by_the_steps_for_them():
 
 def test_a_step_that_does_harm_is_refused_with_the_number():
     reference = with_tumours()
-    tuning = tune([case("a", reference, reference.copy())], NAMES)
+    tuning = tune([case("a", reference, reference.copy())], BOTH)
     assert tuning.kept == ()
     assert tuning.section == {}
     refused = {str(gain.step): gain for gain in tuning.refused}
@@ -76,7 +77,7 @@ def test_what_helps_one_class_and_lowers_another_is_refused():
     raw[16, 5, 5] = reference[16, 5, 5] = 2  # ... but a true tumour in it
     healthy, wrong = liver(), liver()
     wrong[18, 14, 14] = 2
-    tuning = tune([case("a", reference, raw), case("b", healthy, wrong)], NAMES)
+    tuning = tune([case("a", reference, raw), case("b", healthy, wrong)], BOTH)
     assert kept(tuning) == ["inside: tumour in liver + 20 mm"]
     harmful = next(gain for gain in tuning.refused if str(gain.step) == "keep_largest: liver")
     assert harmful.before == pytest.approx((2 * 1000 / (1000 + 1074) + 1) / 2)
@@ -88,8 +89,8 @@ def test_a_small_gain_is_not_worth_a_step():
     reference = liver()
     raw = reference.copy()
     raw[18, 14, 14] = 1  # Dice 2000 / 2001
-    assert tune([case("a", reference, raw)], NAMES).kept == ()
-    eager = tune([case("a", reference, raw)], NAMES, min_gain=0.0)
+    assert tune([case("a", reference, raw)], BOTH).kept == ()
+    eager = tune([case("a", reference, raw)], BOTH, min_gain=0.0)
     assert kept(eager) == ["minimum_ml: liver 0.2 ml"]  # the gentlest of those that mend it
 
 
@@ -98,7 +99,7 @@ def test_an_empty_reference_leaves_the_mean_and_counts_as_better_when_cleared():
     wrong = healthy.copy()
     wrong[18, 14, 14] = 2
     ill = with_tumours()
-    tuning = tune([case("healthy", healthy, wrong), case("ill", ill, ill)], NAMES)
+    tuning = tune([case("healthy", healthy, wrong), case("ill", ill, ill)], BOTH)
     assert kept(tuning) == ["inside: tumour in liver + 20 mm"]
     gain = tuning.kept[0]
     assert (gain.before, gain.after, gain.gain) == (0.5, 1.0, 0.5)
@@ -106,7 +107,7 @@ def test_an_empty_reference_leaves_the_mean_and_counts_as_better_when_cleared():
 
 
 def test_a_class_in_no_study_is_left_alone():
-    tuning = tune([case("a", liver(), liver())], NAMES)
+    tuning = tune([case("a", liver(), liver())], BOTH)
     assert tuning.kept == ()
     assert {gain.refused for gain in tuning.refused if gain.step.label == "tumour"} == {"in no study"}
 
@@ -116,8 +117,8 @@ def test_ignored_voxels_do_not_count_and_empty_studies_are_fine():
     raw[16:18, 3:8, 3:8] = 1
     reference[16:18] = IGNORE_INDEX
     empty = np.zeros_like(raw)
-    assert tune([case("a", reference, raw), case("b", empty, empty)], NAMES).kept == ()
-    assert (tune([], NAMES).kept, tune([], NAMES).studies) == ((), 0)
+    assert tune([case("a", reference, raw), case("b", empty, empty)], BOTH).kept == ()
+    assert (tune([], BOTH).kept, tune([], BOTH).studies) == ((), 0)
 
 
 def test_the_arrays_stay_as_they_are_and_every_study_is_told_each_round():
@@ -125,7 +126,7 @@ def test_the_arrays_stay_as_they_are_and_every_study_is_told_each_round():
     raw = reference.copy()
     raw[16:18, 3:8, 3:8] = 1
     before, seen = raw.copy(), []
-    tuning = tune([case("a", reference, raw), case("b", reference, raw)], NAMES, on_case=seen.append)
+    tuning = tune([case("a", reference, raw), case("b", reference, raw)], BOTH, on_case=seen.append)
     assert np.array_equal(raw, before)
     assert seen == ["a", "b"] * (len(tuning.kept) + 1)
 
@@ -138,12 +139,12 @@ def test_a_threshold_finds_what_the_arg_max_misses():
     probabilities[0][reference == 1] = 240
     probabilities[:, reference == 2] = np.array([[150], [90]], np.uint8)  # 0.59 and 0.35
     probabilities[1, 5, 10, 10] = 60
-    tuning = tune([case("a", reference, raw, probabilities)], NAMES, thresholds=True)
+    tuning = tune([case("a", reference, raw, probabilities)], BOTH, thresholds=True)
     assert kept(tuning) == ["thresholds: tumour 0.3"]
     assert (tuning.kept[0].before, tuning.kept[0].after, tuning.kept[0].better) == (0.0, 1.0, 1)
     assert tuning.section == {"thresholds": {"tumour": 0.3}}
     assert tuning.thresholds
-    assert kept(tune([case("a", reference, raw)], NAMES)) == []
+    assert kept(tune([case("a", reference, raw)], BOTH)) == []
 
 
 def test_a_step_that_lowers_another_class_hardly_is_kept():
@@ -153,7 +154,7 @@ def test_a_step_that_lowers_another_class_hardly_is_kept():
     probabilities[0][reference == 1] = 240
     probabilities[:, reference == 2] = np.array([[150], [90]], np.uint8)
     probabilities[:, 2, 3, 3] = 150, 90  # one voxel of the liver goes with the tumours
-    tuning = tune([case("a", reference, raw, probabilities)], NAMES, thresholds=True, min_gain=0.01)
+    tuning = tune([case("a", reference, raw, probabilities)], BOTH, thresholds=True, min_gain=0.01)
     assert kept(tuning)[0] == "thresholds: tumour 0.3"
-    strict = tune([case("a", reference, raw, probabilities)], NAMES, thresholds=True, min_gain=0.0001)
+    strict = tune([case("a", reference, raw, probabilities)], BOTH, thresholds=True, min_gain=0.0001)
     assert "thresholds: tumour 0.3" in kept(strict)  # the liver gains more from the tumours that leave it

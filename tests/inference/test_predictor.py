@@ -4,10 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from medseg.inference.predictor import Predictor, entropy
-from medseg.inference.windows import Windows
+from medseg.inference.predictor import Predictor
+from medseg.model.classes import Classes
+from medseg.model.inference import Inference
 
-WINDOWS = Windows((2, 2, 2))
+LIVER = Classes(("liver",))
+CPU = torch.device("cpu")
 FIRST, SECOND = torch.tensor([0.0, math.log(3.0)]), torch.tensor([0.0, 0.0])
 
 
@@ -23,22 +25,18 @@ class Constant(nn.Module):
 
 
 def test_one_network_gives_its_logits():
-    scores = Predictor([Constant(FIRST)], WINDOWS)(torch.zeros(3, 1, 2, 2, 2), 3)
+    scores = Predictor([Constant(FIRST)], LIVER, Inference(), CPU)(torch.zeros(3, 1, 2, 2, 2), 3)
     assert scores.shape == (3, 2, 2, 2, 2)
     assert scores[2, :, 1, 0, 1].tolist() == FIRST.tolist()
 
 
 def test_ensemble_averages_probabilities_and_tells_how_sure_each_was():
-    scores = Predictor([Constant(FIRST), Constant(SECOND)], WINDOWS, probabilities=True, spread=True)(
-        torch.zeros(1, 1, 2, 2, 2), 1
-    )
+    networks = [Constant(FIRST), Constant(SECOND)]
+    predictor = Predictor(networks, LIVER, Inference(), CPU, probabilities=True, spread=True)
+    scores = predictor(torch.zeros(1, 1, 2, 2, 2), 1)
+    assert predictor.blank().tolist() == [1.0, 0.0, 0.0]
     own = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75)) / math.log(2)
     assert scores[0, :, 0, 0, 0].tolist() == pytest.approx([(0.25 + 0.5) / 2, (0.75 + 0.5) / 2, (own + 1.0) / 2])
-
-
-def test_entropy_runs_from_certain_to_all_alike():
-    probabilities = torch.tensor([[1.0, 0.25, 0.5], [0.0, 0.25, 0.5], [0.0, 0.25, 0.0], [0.0, 0.25, 0.0]])[None]
-    assert entropy(probabilities)[0, 0].tolist() == pytest.approx([0.0, 1.0, 0.5], abs=1e-6)
 
 
 @pytest.mark.parametrize("limit", [1, 3, 8])
@@ -51,7 +49,7 @@ def test_mirrored_views_go_through_in_batches(limit):
             return torch.cat([x, 2 * x], dim=1)
 
     network, batch = Sizes(), torch.rand(2, 1, 2, 2, 2)
-    scores = Predictor([network], Windows((2, 2, 2), flip_axes=(0, 2)))(batch, limit)
+    scores = Predictor([network], LIVER, Inference(flip_axes=("R", "S")), CPU)(batch, limit)
     assert torch.allclose(scores, torch.cat([batch, 2 * batch], dim=1))
     assert network.sizes == {1: (1,) * 8, 3: (3, 3, 2), 8: (8,)}[limit]
 
@@ -59,4 +57,4 @@ def test_mirrored_views_go_through_in_batches(limit):
 @pytest.mark.parametrize(("networks", "options"), [([], {}), ([None, None], {}), ([None], {"spread": True})])
 def test_logits_of_several_networks_have_no_mean(networks, options):
     with pytest.raises(ValueError, match="averaged"):
-        Predictor(networks, WINDOWS, torch.device("cpu"), **options)
+        Predictor(networks, LIVER, Inference(), CPU, **options)

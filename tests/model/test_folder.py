@@ -8,13 +8,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from medseg.errors import CheckpointError
-from medseg.model.folder import load_network, load_weights, model_folder, read_spec, save_model
+from medseg.model.crf import CRF
+from medseg.model.folder import load_network, load_weights, model_classes, model_folder, read_spec, save_model
+from medseg.model.inference import Locate
 from medseg.networks import build_network
 
 
 def load(folder):
     folder = model_folder(folder)
-    return load_network(folder, read_spec(folder / "model.json"))
+    return load_network(folder, read_spec(folder))
 
 
 def rewrite(folder, **changes):
@@ -51,7 +53,7 @@ def test_weights_of_another_network_are_refused_with_numbers(model):
 
 def test_weights_of_other_options_are_refused_with_the_first_tensor(model):
     folder, network, _ = model()
-    rewrite(folder, class_names=["liver", "tumour", "vessel"])
+    rewrite(folder, classes={"names": ["liver", "tumour", "vessel"]})
     with pytest.raises(CheckpointError, match=r"0 tensors missing, 0 unexpected, \d+ of another shape \(first: unet"):
         load(folder)
     weights = load_file(folder / "weights.safetensors")
@@ -95,3 +97,14 @@ def test_failed_save_leaves_the_old_model_whole(model, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         save_model(folder, network, spec)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_what_is_saved_is_what_is_read(model):
+    for mode in ("slice", "slab", "patch"):
+        folder, _, spec = model(mode, crf=CRF(axes=2), locate=Locate(), memory_gib=2.5)
+        assert read_spec(folder) == spec
+
+
+def test_classes_are_known_without_the_weights(model):
+    folder, *_ = model()
+    assert model_classes(folder).names == ("liver", "tumour")

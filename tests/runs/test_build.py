@@ -18,7 +18,9 @@ from medseg.data.cache import CachedStudy
 from medseg.data.dataset import Augmentation, PatchDataset
 from medseg.errors import CheckpointError, ConfigError, GeometryError
 from medseg.evaluation import ScoringOptions
-from medseg.inference.crf import PRESETS, CRFSettings
+from medseg.model.crf import CRF
+from medseg.model.inference import Locate
+from medseg.model.view import View
 from medseg.networks import build_network
 from medseg.training.fit import FitSettings
 from medseg.training.schedule import Schedule
@@ -87,80 +89,39 @@ class TestScoringOptions:
 
 
 class TestModelSpec:
-    def test_preprocessing_arrives(self, tiny_config: Config) -> None:
-        section = "{spacing_mm: [1.5, null, 3], intensity_range_hu: [-50, 150], crop_to_body: false, antialias: false}"
-        config = tiny_config(f"preprocessing={section}")
-        expected = Preprocessing((1.5, None, 3.0), (-50.0, 150.0), crop_to_body=False, antialias=False)
-        assert build.preprocessing(config) == expected
-        assert Preprocessing(**build.model_spec(config).preprocessing) == expected
-
-    def test_inference_arrives(self, tiny_config: Config) -> None:
-        spec = build.model_spec(
-            tiny_config(
-                "inference.window_size=[8, 12, 16]",
-                "inference.overlap=0.75",
-                "inference.blending=constant",
-                "inference.batch_size=7",
-                "inference.flip_axes=[R, S]",
-                "inference.scales=[0.75, 1]",
-                "inference.scale_fusion=max",
-                "inference.postprocess.keep_largest=[liver]",
-                "inference.postprocess.inside={tumour: {of: [liver]}}",
-                "inference.postprocess.thresholds={tumour: 0.3}",
-            )
-        )
-        assert spec.inference == {
-            "size": (8, 12, 16),
-            "overlap": 0.75,
-            "placement": "even",
-            "blending": "constant",
-            "batch_size": 7,
-            "flip_axes": (0, 2),
-            "scales": (0.75, 1.0),
-            "scale_fusion": "max",
-            "locate": None,
-            "memory_gib": None,
-            "crf": None,
-            "postprocess": {
-                "thresholds": {"tumour": 0.3},
-                "inside": {"tumour": {"of": ["liver"], "margin_mm": 0.0}},
-                "keep_largest": ["liver"],
-                "fill_holes": [],
-                "minimum_ml": {},
-            },
-        }
-
-    def test_crf_arrives_with_all_its_numbers(self, tiny_config: Config) -> None:
-        def crf(*overrides: str) -> CRFSettings:
-            return CRFSettings(**build.model_spec(tiny_config(*overrides)).inference["crf"])
-
-        assert crf("inference.crf={}") == PRESETS["deeplab_v1"]
-        flat = crf("inference.crf={preset: deeplab_v2}", "data.mode=slice", "data.patch_size=[16, 16]")
-        assert flat == replace(PRESETS["deeplab_v2"], axes=2)
-        section = "{preset: deeplab_v2, iterations: 4, smoothness_weight: 0, appearance_mm: 20, axes: 2}"
-        changed = {"iterations": 4, "smoothness_weight": 0.0, "appearance_mm": 20.0, "axes": 2}
-        assert crf(f"inference.crf={section}") == replace(PRESETS["deeplab_v2"], **changed)
+    def test_a_model_is_the_pipelines_own_sections(self, tiny_config: Config) -> None:
+        config = tiny_config("preprocessing.spacing_mm=[1.5, null, 3]", "inference.window_size=[8, 12, 16]")
+        spec = build.model_spec(config)
+        assert (spec.preprocessing, spec.inference) == (config.preprocessing, config.inference)
+        assert spec.classes.names == ("liver", "tumour")
+        assert (spec.network, list(spec.options["channels"])) == ("unet", [4, 8])
 
     @pytest.mark.parametrize(
-        ("overrides", "expected"),
+        ("overrides", "view", "size"),
         [
-            (["data.mode=patch"], (3, 1, 0, (16, 16, 16))),
-            (["data.mode=slice", "data.patch_size=[24, 32]"], (2, 1, 0, (24, 32, 1))),
-            (["data.mode=slab", "data.slab_neighbours=2", "data.patch_size=[24, 32]"], (2, 5, 2, (24, 32, 1))),
+            (["data.mode=patch"], View(), (16, 16, 16)),
+            (["data.mode=slice", "data.patch_size=[24, 32]"], View("slice"), (24, 32)),
+            (["data.mode=slab", "data.slab_neighbours=2", "data.patch_size=[24, 32]"], View("slab", 2), (24, 32)),
         ],
         ids=["patch", "slice", "slab"],
     )
-    def test_mode_decides_dimensions_channels_and_window(
-        self, tiny_config: Config, overrides: list[str], expected: tuple[Any, ...]
+    def test_windows_are_patches_where_nothing_else_is_said(
+        self, tiny_config: Config, overrides: list[str], view: View, size: tuple[int, ...]
     ) -> None:
         spec = build.model_spec(tiny_config(*overrides))
-        assert (spec.spatial_dims, spec.in_channels, spec.slab_neighbours, spec.inference["size"]) == expected
+        assert (spec.view, spec.inference.window_size) == (view, size)
 
-    def test_network_and_classes_arrive(self, tiny_config: Config) -> None:
-        spec = build.model_spec(tiny_config("network.dropout=0.25"))
-        assert (spec.network, spec.class_names, spec.num_classes) == ("unet", ("liver", "tumour"), 3)
-        assert spec.options["dropout"] == 0.25
-        assert list(spec.options["channels"]) == [4, 8]
+    def test_what_is_left_to_a_preset_is_written_out(self, tiny_config: Config) -> None:
+        section = "{preset: deeplab_v2, iterations: 4, smoothness_weight: 0, appearance_mm: 20}"
+        overrides = [f"inference.crf={section}", "data.mode=slice", "data.patch_size=[16, 16]"]
+        found = build.model_spec(tiny_config(*overrides)).inference.crf
+        assert found == CRF("deeplab_v2", 4, 0.0, 1.0, 4.0, 20.0, 3.0, axes=2)
+
+    def test_a_coarse_model_is_looked_for_inside_the_models_own_folder(self, tiny_config: Config) -> None:
+        own = build.model_spec(tiny_config("inference.locate={spacing_mm: 8}")).inference.locate
+        other = build.model_spec(tiny_config("inference.locate={model: /data/coarse, margin_mm: 3}")).inference.locate
+        assert own == Locate(spacing_mm=8.0)
+        assert other == Locate(Path(build.COARSE_MODEL), margin_mm=3.0)
 
 
 class TestNetwork:
@@ -356,7 +317,7 @@ class TestDataset:
         sampling = dataset.sampling
         assert (sampling.patch_size, sampling.foreground_share) == ((8, 12, 1), 0.75)
         assert sampling.class_shares == {2: 3.0}
-        assert (dataset.seed, dataset.dims, dataset.slab_neighbours) == (9, 2, 2)
+        assert (dataset.seed, dataset.view) == (9, View("slab", 2))
 
 
 class TestLoss:

@@ -167,7 +167,7 @@ class TestWithoutMlflow:
     def test_training_alone_makes_a_model_and_scores_nothing(self, tiny_config: Config) -> None:
         result = run(tiny_config("training.epochs=1"), train_only=True, display=QUIET)
         assert result.evaluation is None
-        assert load_segmenter(result.folder.model, "cpu").spec.class_names == ("liver", "tumour")
+        assert load_segmenter(result.folder.model, "cpu").spec.classes.names == ("liver", "tumour")
         assert not (result.folder.path / "evaluation.csv").exists()
 
     def test_evaluation_follows_when_the_trained_run_is_resumed(self, tiny_config: Config) -> None:

@@ -20,8 +20,9 @@ from medseg.evaluation.tuning import Gain, Tuning
 from medseg.inference import segmenter as segmenters
 from medseg.inference.load import load_segmenter
 from medseg.model.folder import save_model
-from medseg.inference.postprocess import Inside, PostProcessing
+from medseg.inference.request import Request
 from medseg.inference.result import Segmentation
+from medseg.model.postprocess import Inside, PostProcessing
 from medseg.reports.progress import Display
 from medseg.runs.folder import RunFolder, new_run
 from medseg.study.inputs import read_input
@@ -55,17 +56,19 @@ def faulty(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         paths.append(study.path)
         return read_input(study)
 
-    def segment_volume(self: segmenters.Segmenter, image: Volume) -> Segmentation:
-        assert not self.postprocessing
+    def segment(self: segmenters.Segmenter, image: Volume, request: Request) -> Segmentation:
+        assert request.postprocess is not None
+        assert request.postprocess.cleaned == ()
+        names = self.spec.classes.names
         seen.append(paths[-1].name)
         label = paths[-1].parents[1] / "labels" / paths[-1].name
-        classes = read_labels(label, build.segmentation_map(self.spec.class_names)).voxels.copy()
+        classes = read_labels(label, build.segmentation_map(names)).voxels.copy()
         classes[0, 0, 0] = 2
-        probabilities = {n: np.uint8(255) * (classes == c) for c, n in enumerate(self.spec.class_names, start=1)}
-        return Segmentation(classes, self.spec.class_names, probabilities if self.wanted.probabilities else {})
+        probabilities = {n: np.uint8(255) * (classes == c) for c, n in enumerate(names, start=1)}
+        return Segmentation(classes, names, probabilities if request.probabilities else {})
 
     monkeypatch.setattr("medseg.study.inputs.read_input", read)
-    monkeypatch.setattr(segmenters.Segmenter, "segment_volume", segment_volume)
+    monkeypatch.setattr(segmenters.Segmenter, "segment", segment)
     return seen
 
 
@@ -84,10 +87,10 @@ def test_the_step_that_mends_is_found_on_the_validation_fold_and_used_by_the_mod
     assert tuning.section == SECTION
     assert any(gain.step.kind == "thresholds" for gain in tuning.refused) is (tried is None)
     path = write_into_model(run, tuning)
-    written = json.loads(path.read_text())["inference"]
-    assert written["postprocess"] == {**({} if tried is None else {"thresholds": {"tumour": 0.3}}), **SECTION}
-    assert written["overlap"] == 0.25
-    assert load_segmenter(run, "cpu").postprocessing == PostProcessing({2: Inside((1,), 20.0)})
+    written = load_segmenter(run, "cpu").spec.inference
+    kept = {} if tried is None else {"tumour": 0.3}
+    assert written.postprocess == PostProcessing(kept, {"tumour": Inside(("liver",), 20.0)})
+    assert written.overlap == 0.25
     assert sorted(p.name for p in path.parent.iterdir()) == ["model.json", "weights.safetensors"]
 
 
@@ -166,19 +169,26 @@ def test_the_yaml_can_be_included(tiny: Path) -> None:
     config = load_pipeline(tiny)
     assert config.inference.postprocess.inside["tumour"].margin_mm == 20.0
     assert "margin_mm: 20.0" in dump(config)
-    assert load_pipeline(tiny, ["inference.overlap=0.5"]).inference.postprocess.keep_largest == []
+    assert load_pipeline(tiny, ["inference.overlap=0.5"]).inference.postprocess.keep_largest == ()
 
 
 def test_a_model_older_than_the_section_is_written_anew(tiny_config: Config) -> None:
     run = make_run(tiny_config())
     path = RunFolder(run).model / "model.json"
-    entries: dict[str, Any] = json.loads(path.read_text())
-    del entries["inference"]["postprocess"]
-    entries["inference"]["keep_largest"] = ["tumour"]
+    today = json.loads(path.read_text())
+    entries = {key: today[key] for key in ("network", "options", "preprocessing")} | {
+        "format": 1,
+        "spatial_dims": 3,
+        "in_channels": 1,
+        "class_names": ["liver", "tumour"],
+        "mode": "patch",
+        "slab_neighbours": 0,
+        "inference": {"size": [16, 16, 16], "keep_largest": ["tumour"]},
+    }
     path.write_text(json.dumps(entries))
-    assert load_segmenter(run, "cpu").postprocessing == PostProcessing(keep_largest=(2,))
+    assert load_segmenter(run, "cpu").spec.inference.postprocess == PostProcessing(keep_largest=("tumour",))
     write_into_model(run, Tuning((Gain(Step("fill_holes", "liver"), 0.5, 1.0, 1, 0),), (), 1))
-    assert load_segmenter(run, "cpu").postprocessing == PostProcessing(fill_holes=(1,))
+    assert load_segmenter(run, "cpu").spec.inference.postprocess == PostProcessing(fill_holes=("liver",))
 
 
 def test_the_network_itself_segments_without_post_processing(tiny_config: Config, monkeypatch: Any) -> None:

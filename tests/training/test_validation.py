@@ -11,12 +11,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medseg.errors import StudyError
+from medseg.model.classes import Classes
+from medseg.model.inference import Inference
 from medseg.model.spec import ModelSpec
+from medseg.model.view import View
 from medseg.training import validation
 from medseg.training.validation import ValidationStudy, Validator
+from medseg.transforms.settings import Preprocessing
 from medseg.types import Grid, Volume
 
-Classes = NDArray[np.uint8]
+Labels = NDArray[np.uint8]
 LIVER_HU, TUMOUR_HU = 100, 200
 
 
@@ -37,13 +41,10 @@ def _spec(names: tuple[str, ...] = ("liver", "tumour")) -> ModelSpec:
     return ModelSpec(
         network="none",
         options={},
-        spatial_dims=3,
-        in_channels=1,
-        class_names=names,
-        mode="patch",
-        slab_neighbours=0,
-        preprocessing={"spacing_mm": None, "intensity_range_hu": (0, 200), "crop_to_body": False},
-        inference={"size": (4, 4, 4), "overlap": 0.0},
+        classes=Classes(names),
+        view=View(),
+        preprocessing=Preprocessing(intensity_range_hu=(0, 200), crop_to_body=False),
+        inference=Inference(window_size=(4, 4, 4), overlap=0.0),
     )
 
 
@@ -70,7 +71,7 @@ def test_perfect_segmentation_scores_one() -> None:
 def test_means_over_studies_and_classes_by_hand() -> None:
     seen: list[tuple[str, int]] = []
 
-    def look(study_id: str, image: Volume, reference: Classes, segmentation: Classes) -> None:
+    def look(study_id: str, image: Volume, reference: Labels, segmentation: Labels) -> None:
         assert image.grid.shape == reference.shape == segmentation.shape
         seen.append((study_id, int((reference != segmentation).sum())))
 

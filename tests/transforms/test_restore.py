@@ -1,24 +1,29 @@
 """Back from the network grid: what went in as a label comes out as that label, on the study's own grid."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from medseg.metrics.overlap import confusion, overlap_scores
+from medseg.model.classes import Classes
 from medseg.phantom.make import SMALL, make_phantom
 from medseg.phantom.solids import rotation_matrix
 from medseg.study.geometry import reorient
 from medseg.transforms.preprocessing import Preprocessed, preprocess, preprocess_label
-from medseg.transforms.restore import Restorer, decide, restore
+from medseg.transforms.restore import Restorer, restore
 from medseg.transforms.settings import Preprocessing
 from medseg.types import Grid, Volume
+
+BOTH = Classes(("liver", "tumour"))
 
 
 def there_and_back(image: Volume, label: Volume, settings: Preprocessing) -> np.ndarray:
     ready = preprocess(image, settings)
     classes = preprocess_label(label, ready, settings)
-    return restore(F.one_hot(classes.long(), 3).movedim(-1, 0).float(), ready)
+    return restore(F.one_hot(classes.long(), 3).movedim(-1, 0).float(), ready, BOTH.decide)
 
 
 @pytest.mark.parametrize("index", range(5))
@@ -35,7 +40,7 @@ def test_all_outside_a_box_can_be_cleared(crop_to_body):
     image, label = make_phantom(3, 4, SMALL)  # oblique SAL
     ready = preprocess(image, Preprocessing(crop_to_body=crop_to_body))
     scores = F.one_hot(preprocess_label(label, ready, Preprocessing()).long(), 3).permute(2, 3, 0, 1).float()
-    restorer = Restorer(ready, num_extras=1)
+    restorer = Restorer(ready, BOTH.decide, num_extras=1)
     restorer.add(scores, scores[:, 1:2])
     box = (slice(5, 30), slice(0, 20), slice(12, 60))
     inside = np.zeros(label.voxels.shape, bool)
@@ -65,7 +70,7 @@ def test_outside_the_body_is_background_whatever_the_logits_say():
     voxels[8:24, 12:20, 32:56] = 40
     study = preprocess(Volume(voxels, Grid(voxels.shape, np.diag([-1.0, 1.0, -1.0, 1.0]))), Preprocessing((2, 2, 2)))
     logits = torch.stack([torch.zeros(study.grid.shape), torch.ones(study.grid.shape)])
-    back = restore(logits, study)
+    back = restore(logits, study, BOTH.decide)
     assert back.shape == voxels.shape
     inside = np.argwhere(back)
     # the body's box is found on every fourth voxel (every second along J), in RAS order, and has a margin of 4
@@ -98,16 +103,18 @@ def test_equals_the_decision_on_the_whole_interpolated_array(kind, native, shape
     whole = F.interpolate(scores[None], size=native, mode="trilinear", align_corners=False)[0]
     top = whole.topk(2, dim=0).values
     clear = (top[0] - top[1] > 1e-5).numpy()  # a tie is decided by the last bit
-    assert np.array_equal(restore(scores, study_of(shape, native))[clear], whole.argmax(dim=0).numpy()[clear])
+    assert np.array_equal(
+        restore(scores, study_of(shape, native), BOTH.decide)[clear], whole.argmax(dim=0).numpy()[clear]
+    )
     assert clear.mean() > 0.95
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 10])
 def test_slices_may_come_in_any_portions_and_in_any_order_of_the_studys_axes(parts):
     scores, native = scores_of("blobs", (6, 7, 10)), (9, 12, 17)
-    plain = restore(scores, study_of((6, 7, 10), native))
+    plain = restore(scores, study_of((6, 7, 10), native), BOTH.decide)
     affine = np.array([[0, 0, -1.0, 0], [-1.0, 0, 0, 0], [0, 1.0, 0, 0], [0, 0, 0, 1]])  # voxel axes P, S, L
-    restorer = Restorer(study_of((6, 7, 10), (12, 17, 9), affine, native))
+    restorer = Restorer(study_of((6, 7, 10), (12, 17, 9), affine, native), BOTH.decide)
     for part in scores.permute(3, 0, 1, 2).split(parts):
         restorer.add(part)
     back = restorer.classes
@@ -115,29 +122,22 @@ def test_slices_may_come_in_any_portions_and_in_any_order_of_the_studys_axes(par
     assert np.array_equal(back[::-1, :, ::-1].transpose(2, 0, 1), plain)
 
 
-def test_thresholded_class_wins_wherever_it_is_likely_enough_and_nowhere_else():
-    probabilities = torch.tensor([[0.5, 0.2, 0.1, 0.05], [0.3, 0.5, 0.15, 0.55], [0.2, 0.3, 0.75, 0.4]])
-    assert decide(probabilities).tolist() == [0, 1, 2, 1]
-    assert decide(probabilities, [(2, 0.3)]).tolist() == [0, 2, 2, 2]
-    assert decide(probabilities, [(2, 0.8)]).tolist() == [0, 1, 1, 1]
-    assert decide(probabilities, [(1, 0.3), (2, 0.3)]).tolist() == [1, 1, 2, 1]
-
-
 def test_threshold_equals_that_on_the_whole_interpolated_array():
     probabilities = scores_of("blobs", (12, 11, 10)).softmax(dim=0)
     whole = F.interpolate(probabilities[None], size=(30, 21, 24), mode="trilinear")[0]
-    thresholds = [(2, 0.3), (3, 0.45)]
+    classes = Classes(("a", "b", "c"))
+    decide = partial(classes.decide, thresholds=[(2, 0.3), (3, 0.45)])
     clear = ((whole[2] - 0.3).abs() > 1e-5) & ((whole[3] - 0.45).abs() > 1e-5) & ((whole[0] - whole[1]).abs() > 1e-5)
-    expected = decide(whole, thresholds)
+    expected = decide(whole)
     assert len(expected.unique()) == 4
-    back = torch.from_numpy(restore(probabilities, study_of((12, 11, 10), (30, 21, 24)), thresholds))
+    back = torch.from_numpy(restore(probabilities, study_of((12, 11, 10), (30, 21, 24)), decide))
     assert torch.equal(back[clear], expected[clear])
 
 
 def test_further_maps_are_interpolated_and_kept_as_bytes():
     scores = scores_of("blobs", (6, 5, 4))
     maps = scores.softmax(dim=0)[1:3]
-    restorer = Restorer(study_of((6, 5, 4), (9, 10, 7)), num_extras=2)
+    restorer = Restorer(study_of((6, 5, 4), (9, 10, 7)), BOTH.decide, num_extras=2)
     restorer.add(scores.permute(3, 0, 1, 2), maps.permute(3, 0, 1, 2))
     whole = F.interpolate(maps[None], size=(9, 10, 7), mode="trilinear")[0].numpy()
     for found, expected in zip(restorer.extras, whole, strict=True):

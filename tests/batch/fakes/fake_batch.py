@@ -16,6 +16,7 @@ import numpy as np
 
 from medseg.errors import CheckpointError
 from medseg.files import atomic_path
+from medseg.inference.request import Request
 from medseg.inference.result import Segmentation
 from medseg.types import Grid, StudyInput, Volume
 
@@ -30,7 +31,7 @@ HANGS = 668
 
 
 class FakeSegmenter:
-    def segment_volume(self, image: Volume) -> Segmentation:
+    def segment(self, image: Volume, request: Request = Request()) -> Segmentation:
         number, path = int(image.voxels[0, 0, 0]), Path(str(image.header))
         died = path.with_suffix(".died")
         if number == KILLS or (number == KILLS_ONCE and not died.exists()):

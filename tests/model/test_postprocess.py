@@ -1,22 +1,24 @@
 import pytest
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from medseg.config.postprocess import PostprocessConfig
+from medseg.model.postprocess import PostProcessing
+
+ADAPTER = TypeAdapter(PostProcessing)
 
 
 def section(**entries):
-    return PostprocessConfig.model_validate(entries)
+    return ADAPTER.validate_python(entries)
 
 
 def test_nothing_is_done_by_default():
     plain = {"thresholds": {}, "inside": {}, "keep_largest": [], "fill_holes": [], "minimum_ml": {}}
-    assert section().model_dump() == plain
+    assert ADAPTER.dump_python(section(), mode="json") == plain
 
 
 def test_the_order_of_the_yaml_does_not_matter():
     one = section(minimum_ml={"tumour": 0.1}, inside={"tumour": {"of": ["liver"], "margin_mm": 5}})
     other = section(inside={"tumour": {"margin_mm": 5, "of": ["liver"]}}, minimum_ml={"tumour": 0.1})
-    assert one.model_dump_json() == other.model_dump_json()
+    assert ADAPTER.dump_json(one) == ADAPTER.dump_json(other)
 
 
 @pytest.mark.parametrize(
@@ -49,4 +51,10 @@ def test_classes_inside_each_other_are_refused(inside, message):
 
 
 def test_an_organ_may_itself_lie_in_another():
-    assert section(inside={"tumour": {"of": ["liver"]}, "liver": {"of": ["body"]}}).inside["liver"].of == ["body"]
+    assert section(inside={"tumour": {"of": ["liver"]}, "liver": {"of": ["body"]}}).inside["liver"].of == ("body",)
+
+
+def test_classes_that_are_cleaned_and_all_that_are_named():
+    steps = section(thresholds={"vein": 0.3}, inside={"tumour": {"of": ["liver"]}}, fill_holes=["liver"])
+    assert steps.cleaned == ("tumour", "liver")
+    assert set(steps.named) == {"vein", "tumour", "liver"}
