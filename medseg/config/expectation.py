@@ -7,7 +7,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
-from medseg.config.fields import base, below, fields_of, is_list, members, metadata
+from medseg.config.fields import base, below, fields_of, is_list, members, metadata, names_of
 from medseg.config.schema import PipelineConfig
 from medseg.config.tree import KeyPath
 from medseg.words import listed, shown
@@ -67,7 +67,7 @@ def _describe_one(annotation: Any, several: bool) -> str:
     if kind in (dict, Mapping):
         return "a mapping of names to " + describe(get_args(inner)[1], several=True)
     if fields := fields_of(inner):
-        required = [name for name, field in fields.items() if field.is_required()]
+        required = [n for n, field in fields.items() if field.is_required() or (n == "name" and names_of(inner))]
         return "mappings" if several else "a mapping" + (f" with {listed(required, 'and')}" if required else "")
     return _NOUNS[inner][several] + _bounds(limits)
 

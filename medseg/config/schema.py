@@ -18,9 +18,10 @@ from medseg.config.section import Fraction, LabelValues, NotNegative, Positive, 
 from medseg.model.classes import Classes
 from medseg.model.inference import Inference
 from medseg.model.view import View
-from medseg.settings import LENGTHENS, MACHINE_PATH, MAY_CHANGE, NAMES_CHANNELS, NAMES_CLASSES
+from medseg.settings import MACHINE_PATH, MAY_CHANGE, NAMES_CLASSES
 from medseg.study.label_map import NOT_CLASSES
 from medseg.study.label_map import parse_labels as parse_labels
+from medseg.training.settings import Training
 from medseg.transforms.settings import Preprocessing
 from medseg.types import LabelMap, Mode
 
@@ -84,113 +85,6 @@ class NetworkConfig(Section):
     def options(self) -> dict[str, Any]:
         """The network's own arguments; ``build`` checks them against its signature."""
         return dict(self.model_extra or {})
-
-
-class DiceLossConfig(Section):
-    """1 - 2 sum(y p) / (sum y^2 + sum p^2), per class, averaged."""
-
-    name: Literal["dice"]
-    weight: Positive = 1.0
-    include_background: bool = False
-    """Count class 0 as a class of the average."""
-    batch: bool = False
-    """Sum over the whole batch before the division instead of over each sample."""
-
-
-class CrossEntropyLossConfig(Section):
-    """Pixel cross-entropy, weighted by class on request."""
-
-    name: Literal["cross_entropy"]
-    weight: Positive = 1.0
-    class_weights: Annotated[Literal["balanced"] | dict[str, NotNegative] | None, NAMES_CHANNELS] = None
-    """`balanced`: inverse to each class's share of the training voxels; or a weight a class (background too)."""
-
-
-class BootstrappedCrossEntropyLossConfig(Section):
-    """Pixel cross-entropy of the worst voxels of each patch alone."""
-
-    name: Literal["bootstrapped_cross_entropy"]
-    weight: Positive = 1.0
-    share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.0625
-    """Share of a patch's voxels that is kept, worst first; 1 is plain cross-entropy."""
-    threshold: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
-    """Keep beside those every voxel whose true class has a lower probability; null keeps no more."""
-
-
-LossTerm = Annotated[
-    DiceLossConfig | CrossEntropyLossConfig | BootstrappedCrossEntropyLossConfig, Field(discriminator="name")
-]
-
-
-class SGDConfig(Section):
-    """Stochastic gradient descent with Nesterov momentum."""
-
-    name: Literal["sgd"]
-    learning_rate: Positive = 0.01
-    momentum: Fraction = 0.9
-    weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
-
-
-class AdamWConfig(Section):
-    """AdamW."""
-
-    name: Literal["adamw"]
-    learning_rate: Positive = 1e-3
-    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
-    weight_decay: Annotated[float, Field(ge=0.0)] = 1e-2
-
-
-class ScheduleConfig(Section):
-    """How the learning rate falls."""
-
-    name: Literal["poly", "cosine", "constant"] = "poly"
-    power: Positive = 0.9
-    """Exponent of poly: lr * (1 - progress) ** power."""
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
-    """Steps of linear rise from 0."""
-
-
-class TrainingConfig(Section):
-    """The training loop."""
-
-    epochs: Annotated[PositiveInt, LENGTHENS] = 100
-    """An epoch is `steps_per_epoch` optimiser steps."""
-    steps_per_epoch: PositiveInt = 100
-    max_minutes: Annotated[Positive | None, LENGTHENS] = None
-    """Wall-clock budget of training; the learning rate reaches its end at the budget, if that comes before the last
-    epoch."""
-    loss: Annotated[list[LossTerm], Field(min_length=1)] = [
-        DiceLossConfig(name="dice"),
-        CrossEntropyLossConfig(name="cross_entropy"),
-    ]
-    """Terms that are weighted and added."""
-    optimizer: Annotated[SGDConfig | AdamWConfig, Field(discriminator="name")] = SGDConfig(name="sgd")
-    schedule: ScheduleConfig = ScheduleConfig()
-    validate_every: Annotated[PositiveInt, MAY_CHANGE] = 10
-    """Epochs between validations on whole studies (and one after the last)."""
-    keep: Literal["best", "last"] = "best"
-    """Weights of the final model: the best validation's, or the last (unbiased where the same studies are scored)."""
-    early_stopping: Annotated[PositiveInt | None, MAY_CHANGE] = None
-    """Validations without a better mean Dice before training ends; null never ends early."""
-    accumulate: PositiveInt = 1
-    """Batches whose gradients are added before each optimiser step."""
-    clip_grad_norm: Positive | None = 12.0
-    ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] | None = None
-    """Decay of the averaged weights that validate and are kept; null keeps the plain weights."""
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Autocast type; float16 scales the loss and needs CUDA."""
-    compile: Annotated[bool, MAY_CHANGE] = False
-    """torch.compile the network."""
-    channels_last: bool = False
-    """Memory layout that convolutions prefer on most machines."""
-    deterministic: bool = False
-    """Only deterministic kernels (slower on CUDA; CPU runs repeat bit for bit anyway)."""
-    device: Annotated[Literal["auto", "cpu", "cuda"], MAY_CHANGE] = "auto"
-    seed: Annotated[int, Field(ge=0)] = 0
-    threads: Annotated[PositiveInt | None, MAY_CHANGE] = None
-    """CPU threads; null leaves torch's choice."""
-    checkpoint_every_s: Annotated[NotNegative, MAY_CHANGE] = 300.0
-    """Seconds between checkpoints inside an epoch; one is written after every epoch anyway."""
 
 
 class EvaluationConfig(Section):
@@ -271,7 +165,7 @@ class PipelineConfig(Section):
     preprocessing: Preprocessing = Preprocessing()
     augmentation: AugmentationConfig = AugmentationConfig()
     network: NetworkConfig
-    training: TrainingConfig = TrainingConfig()
+    training: Training = Training()
     inference: Inference = Inference()
     evaluation: Annotated[EvaluationConfig, MAY_CHANGE] = EvaluationConfig()
     tracking: Annotated[TrackingConfig | Literal["none"], MAY_CHANGE] = TrackingConfig()

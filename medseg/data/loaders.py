@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
 
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from medseg.data.dataset import PatchDataset, Sample
+from medseg.data.dataset import Sample
 
 
 class BatchRange(Sampler[list[int]]):
@@ -35,17 +37,43 @@ class BatchRange(Sampler[list[int]]):
             yield [batch * self.batch_size + i for i in mine]
 
 
-def batches(
-    dataset: PatchDataset, which: BatchRange, *, num_workers: int = 0, pin_memory: bool = False
-) -> DataLoader[Sample]:
-    """A loader over the given batches; the same samples with any number of workers."""
-    return DataLoader(
-        dataset,
-        batch_sampler=which,
-        num_workers=num_workers,
-        pin_memory=pin_memory,
-        # forked workers of a multi-threaded parent may hang; a fresh interpreter never does
-        multiprocessing_context="forkserver" if num_workers else None,
-        prefetch_factor=4 if num_workers else None,
-        persistent_workers=False,
-    )
+class Stream(Protocol):
+    """Batches by number: batch b is the same whoever asks for it, and however often."""
+
+    def batches(self, first: int, last: int) -> Iterable[Sample]:
+        """Batches ``first`` to ``last - 1`` in order: this process's share of each."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Batches:
+    """A stream that stacks the samples of an endless dataset; the same with any number of workers.
+
+    Attributes:
+        dataset: sample ``index`` is a function of the index alone.
+        batch_size: samples of a batch over all processes; a multiple of ``world_size``.
+        num_workers: processes that prepare batches; 0 prepares them in this one.
+        rank: this process.
+        world_size: processes.
+        pin_memory: for quicker copies to a GPU.
+    """
+
+    dataset: Dataset[Sample]
+    batch_size: int
+    num_workers: int = 0
+    rank: int = 0
+    world_size: int = 1
+    pin_memory: bool = False
+
+    def batches(self, first: int, last: int) -> DataLoader[Sample]:
+        """See ``Stream``."""
+        return DataLoader(
+            self.dataset,
+            batch_sampler=BatchRange(first, last, self.batch_size, rank=self.rank, world_size=self.world_size),
+            num_workers=self.num_workers,
+            pin_memory=self.pin_memory,
+            # forked workers of a multi-threaded parent may hang; a fresh interpreter never does
+            multiprocessing_context="forkserver" if self.num_workers else None,
+            prefetch_factor=4 if self.num_workers else None,
+            persistent_workers=False,
+        )

@@ -6,20 +6,14 @@ Config objects stop here; everything below takes plain arguments.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medseg.config.problems import Problem
-from medseg.config.schema import (
-    AdamWConfig,
-    BootstrappedCrossEntropyLossConfig,
-    CrossEntropyLossConfig,
-    NetworkConfig,
-    PipelineConfig,
-    SGDConfig,
-)
+from medseg.config.schema import NetworkConfig, PipelineConfig
 from medseg.errors import ConfigError
 from medseg.model.spec import ModelSpec
 from medseg.types import AXES, LabelMap, Study, StudyInput, Volume
@@ -31,9 +25,9 @@ if TYPE_CHECKING:
     from medseg.data.cache import CachedStudy
     from medseg.data.dataset import PatchDataset
     from medseg.evaluation import ScoringOptions
-    from medseg.losses import WeightedSum
-    from medseg.training.fit import FitSettings
-    from medseg.training.step import Trainee
+    from medseg.data.loaders import Batches
+    from medseg.losses.weighted_sum import WeightedSum
+    from medseg.training.distributed import World
     from medseg.training.validation import OnStudy, Validator
 
 COARSE_MODEL = "locate"
@@ -195,81 +189,37 @@ def dataset(config: PipelineConfig, studies: Sequence[CachedStudy]) -> PatchData
 
 
 def loss(config: PipelineConfig, studies: Sequence[CachedStudy]) -> WeightedSum:
-    """The weighted sum of the pipeline's terms; ``balanced`` weights count the training studies' voxels."""
-    from medseg.losses import (
-        BootstrappedCrossEntropyTerm,
-        CrossEntropyTerm,
-        DiceTerm,
-        LossTerm,
-        balanced_weights,
-        build_loss,
-    )
+    """The pipeline's loss; ``balanced`` weights count the training studies' voxels."""
+    from medseg.losses.weighted_sum import build_loss
 
-    num_classes = len(config.label_map.names) + 1
-    terms: list[LossTerm] = []
-    for term in config.training.loss:
-        if isinstance(term, CrossEntropyLossConfig):
-            weights: Any = None
-            if term.class_weights == "balanced":
-                counts = [sum(s.class_voxels.get(c, 0) for s in studies) for c in range(num_classes)]
-                weights = tuple(balanced_weights(counts).tolist())
-            elif term.class_weights is not None:
-                weights = tuple(term.class_weights.get(n, 1.0) for n in ("background", *config.label_map.names))
-            terms.append(CrossEntropyTerm(term.weight, weights))
-        elif isinstance(term, BootstrappedCrossEntropyLossConfig):
-            terms.append(BootstrappedCrossEntropyTerm(term.weight, term.share, term.threshold))
-        else:
-            terms.append(DiceTerm(term.weight, term.include_background, term.batch))
-    return build_loss(terms, num_classes)
+    voxels: Counter[int] = Counter()
+    for study in studies:
+        voxels.update(study.class_voxels)
+    return build_loss(config.training.loss, config.classes, voxels)
 
 
-def trainee(config: PipelineConfig, net: nn.Module, device: torch.device, *, world_size: int = 1) -> Trainee:
-    """The network on its device with optimiser, weight average and loss scaling; wrapped for several processes."""
+def labelled(config: PipelineConfig, studies: Sequence[CachedStudy], world: World) -> Batches:
+    """The stream of crops of the training studies.
+
+    Raises:
+        ConfigError: a batch that cannot be shared out evenly.
+    """
     import torch
 
-    from medseg.training.step import Trainee, averaged
+    from medseg.data.loaders import Batches
 
-    training = config.training
-    if training.precision == "float16" and device.type != "cuda":
-        raise ConfigError("training.precision: float16 needs CUDA; use bfloat16 or float32 on the CPU")
-    if config.data.batch_size % world_size:
+    if config.data.batch_size % world.size:
         raise ConfigError(
-            f"data.batch_size: expected a multiple of the {world_size} processes that share each batch, found "
+            f"data.batch_size: expected a multiple of the {world.size} processes that share each batch, found "
             f"{config.data.batch_size}"
         )
-    net = net.to(device)
-    if training.channels_last:
-        layout = torch.channels_last if config.view.spatial_dims == 2 else torch.channels_last_3d
-        net = net.to(memory_format=layout)  # type: ignore[call-overload]
-    if world_size > 1 and device.type == "cuda":
-        net = torch.nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]
-    model = torch.compile(net) if training.compile else net
-    if world_size > 1:
-        model = torch.nn.parallel.DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
-    return Trainee(
-        network=net,
-        model=model,
-        optimizer=_optimizer(training.optimizer, net),
-        average=averaged(net, training.ema_decay),
-        scaler=torch.amp.GradScaler(device.type, enabled=training.precision == "float16"),
-        device=device,
-    )
-
-
-def fit_settings(config: PipelineConfig) -> FitSettings:
-    """The loop's settings."""
-    from medseg.training.fit import FitSettings
-    from medseg.training.schedule import Schedule
-
-    training = config.training
-    same = ("epochs", "steps_per_epoch", "max_minutes", "validate_every", "early_stopping", "accumulate")
-    also = ("clip_grad_norm", "precision", "channels_last", "seed", "checkpoint_every_s")
-    return FitSettings(
-        batch_size=config.data.batch_size,
-        learning_rate=training.optimizer.learning_rate,
-        schedule=Schedule(**training.schedule.model_dump()),
+    return Batches(
+        dataset(config, studies),
+        config.data.batch_size,
         num_workers=config.data.num_workers,
-        **{key: getattr(training, key) for key in (*same, *also)},
+        rank=world.rank,
+        world_size=world.size,
+        pin_memory=torch.cuda.is_available(),
     )
 
 
@@ -308,20 +258,6 @@ def set_up_torch(config: PipelineConfig) -> None:
     torch.use_deterministic_algorithms(config.training.deterministic, warn_only=True)
     if config.training.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only with a fixed workspace
-
-
-def _optimizer(settings: SGDConfig | AdamWConfig, net: nn.Module) -> torch.optim.Optimizer:
-    import torch
-
-    # biases and norms do not decay: pulling a scale to zero is no regularisation
-    decayed = [p for p in net.parameters() if p.ndim > 1]
-    kept = [p for p in net.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": kept, "weight_decay": 0.0}]
-    if isinstance(settings, SGDConfig):
-        return torch.optim.SGD(
-            groups, lr=settings.learning_rate, momentum=settings.momentum, nesterov=settings.momentum > 0
-        )
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
 
 
 def _other_map(config: PipelineConfig, name: str) -> LabelMap:

@@ -208,13 +208,15 @@ def train(
         The final training state, and the signal that stopped training ("" if it came to its end).
     """
     from medseg.training.fit import FitHooks, fit, progress
+    from medseg.training.objective import LABELLED, Supervised
+    from medseg.training.trainee import Trainee
     from medseg.signals import stop_signals
 
     build.set_up_torch(config)
     cached = _cached(config, splits.train, tracker, display, world)
     network = build.network(config)
     _warn_of_patch(config, network, display)
-    settings = build.fit_settings(config)
+    settings = config.training
 
     def on_step(state: TrainingState) -> None:
         best = "" if state.best_score is None else f", best Dice {state.best_score:.3f}"
@@ -230,11 +232,12 @@ def train(
         display.epoch(row, settings.epochs)
 
     with stop_signals() as asked, display.stage("training", settings.total_steps):
-        trainee = build.trainee(config, network, device, world_size=world.size)
+        streams = {LABELLED: build.labelled(config, cached, world)}
+        trainee = Trainee.of(network, settings, device, spatial_dims=config.view.spatial_dims, world=world)
         state = fit(
             trainee,
-            build.loss(config, cached).to(device),
-            build.dataset(config, cached),
+            Supervised(build.loss(config, cached).to(device)),
+            streams,
             settings,
             FitHooks(
                 build.validator(config, splits.validation, pictures.draw),

@@ -1,55 +1,28 @@
 """The training loop: steps, epochs, validation, checkpoints, budget; killed at any moment it goes on as if it were not.
 
-Two facts make that exact: batch b is a pure function of (seed, b), and the random state of a step (dropout) is seeded
-by (seed, step). What is left - weights, optimiser, averages, sums, best score - is the checkpoint.
+Two facts make that exact: batch b of every stream is a pure function of (seed, b), and the random state of a step
+(dropout) is seeded by (seed, step). What is left - weights, optimiser, averages, sums, best score - is the checkpoint.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from medseg.data.dataset import PatchDataset, Sample
-from medseg.data.loaders import BatchRange, batches
+from medseg.data.loaders import Stream
 from medseg.model.folder import load_weights
-from medseg.training.auxiliary import Loss
 from medseg.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from medseg.training.distributed import ALONE, World, any_process, from_main
-from medseg.training.schedule import Schedule, learning_rate_factor
-from medseg.training.step import Precision, Trainee, train_step
-
-
-@dataclass(frozen=True)
-class FitSettings:
-    """The loop's settings (see ``config.schema.TrainingConfig``)."""
-
-    epochs: int
-    steps_per_epoch: int
-    batch_size: int
-    learning_rate: float
-    schedule: Schedule = field(default_factory=Schedule)
-    max_minutes: float | None = None
-    validate_every: int = 10
-    early_stopping: int | None = None
-    accumulate: int = 1
-    clip_grad_norm: float | None = None
-    precision: Precision = "float32"
-    channels_last: bool = False
-    seed: int = 0
-    num_workers: int = 0
-    checkpoint_every_s: float = 300.0
-
-    @property
-    def total_steps(self) -> int:
-        """Optimiser steps without a budget or early stopping."""
-        return self.epochs * self.steps_per_epoch
+from medseg.training.objective import Batch, Objective
+from medseg.training.settings import Training
+from medseg.training.step import train_step
+from medseg.training.trainee import Trainee
 
 
 @dataclass(frozen=True)
@@ -71,9 +44,9 @@ class FitHooks:
 
 def fit(
     trainee: Trainee,
-    loss: Loss,
-    dataset: PatchDataset,
-    settings: FitSettings,
+    objective: Objective,
+    streams: Mapping[str, Stream],
+    settings: Training,
     hooks: FitHooks,
     *,
     checkpoints: Path,
@@ -84,8 +57,8 @@ def fit(
 
     Args:
         trainee: network, optimiser, average.
-        loss: (logits, label) -> (total, terms).
-        dataset: endless crops.
+        objective: what is minimised.
+        streams: what it is minimised on, by name; the objective gets a batch of each.
         settings: the loop's settings.
         hooks: validation, reporting, stopping.
         checkpoints: folder of last.ckpt and best.ckpt.
@@ -116,9 +89,9 @@ def fit(
 
     if state.step == 0:
         save()  # a run killed in its first epoch resumes too
-    groups = _grouped(_loader(dataset, settings, state, world), settings.accumulate)
+    batches = _batches(streams, settings, state)
     while not state.finished:
-        _run_epoch_step(trainee, loss, next(groups), settings, state, world)
+        _run_epoch_step(trainee, objective, next(batches), settings, state, world)
         hooks.on_step(state)
         out_of_time = bool(from_main(world, clock.out_of_time()) if settings.max_minutes else False)
         epoch_ended = state.step % settings.steps_per_epoch == 0 or out_of_time
@@ -135,7 +108,7 @@ def fit(
     return state
 
 
-def _still_finished(settings: FitSettings, state: TrainingState) -> str:
+def _still_finished(settings: Training, state: TrainingState) -> str:
     """Why training is finished under today's epochs and budget, which may have changed; "" if it goes on."""
     if state.step >= settings.total_steps:
         return state.finished or "last epoch"
@@ -145,30 +118,31 @@ def _still_finished(settings: FitSettings, state: TrainingState) -> str:
     return state.finished if over else ""
 
 
-def _loader(dataset: PatchDataset, settings: FitSettings, state: TrainingState, world: World) -> Iterator[Sample]:
+def _batches(streams: Mapping[str, Stream], settings: Training, state: TrainingState) -> Iterator[list[Batch]]:
+    """For each step to come the batches that it accumulates, each with one of every stream."""
     first, last = state.step * settings.accumulate, settings.total_steps * settings.accumulate
-    which = BatchRange(first, last, settings.batch_size, rank=world.rank, world_size=world.size)
-    return iter(batches(dataset, which, num_workers=settings.num_workers, pin_memory=torch.cuda.is_available()))
-
-
-def _grouped(samples: Iterator[Sample], size: int) -> Iterator[list[Sample]]:
-    while group := list(itertools.islice(samples, size)):
-        yield group
+    loaders = {name: iter(stream.batches(first, last)) for name, stream in streams.items()}
+    for _ in range(state.step, settings.total_steps):
+        yield [{name: next(loader) for name, loader in loaders.items()} for _ in range(settings.accumulate)]
 
 
 def _run_epoch_step(
-    trainee: Trainee, loss: Loss, group: Sequence[Sample], settings: FitSettings, state: TrainingState, world: World
+    trainee: Trainee,
+    objective: Objective,
+    batches: Sequence[Batch],
+    settings: Training,
+    state: TrainingState,
+    world: World,
 ) -> None:
     torch.manual_seed(settings.seed * 1_000_003 + state.step * world.size + world.rank)
+    done = progress(settings, state)
     totals = train_step(
         trainee,
-        loss,
-        group,
-        learning_rate=settings.learning_rate
-        * learning_rate_factor(settings.schedule, progress(settings, state), state.step),
-        precision=settings.precision,
+        objective,
+        batches,
+        learning_rate=settings.optimizer.learning_rate * settings.schedule.factor(done, state.step),
+        progress=done,
         clip_grad_norm=settings.clip_grad_norm,
-        channels_last=settings.channels_last,
     )
     state.step += 1
     for name, value in totals.items():
@@ -180,7 +154,7 @@ def _run_epoch_step(
         )
 
 
-def progress(settings: FitSettings, state: TrainingState) -> float:
+def progress(settings: Training, state: TrainingState) -> float:
     """Training done, 0 to 1: by steps, or by the budget's clock where that is further.
 
     The clock is read at the start of an epoch only, so that a resumed epoch repeats its learning rates.
@@ -195,7 +169,7 @@ def progress(settings: FitSettings, state: TrainingState) -> float:
 
 def _end_epoch(
     trainee: Trainee,
-    settings: FitSettings,
+    settings: Training,
     state: TrainingState,
     hooks: FitHooks,
     clock: _Clock,
@@ -232,7 +206,7 @@ def _end_epoch(
 
 
 def _remember_best(
-    trainee: Trainee, settings: FitSettings, state: TrainingState, epoch: int, score: float, checkpoints: Path
+    trainee: Trainee, settings: Training, state: TrainingState, epoch: int, score: float, checkpoints: Path
 ) -> None:
     if state.best_score is not None and not score > state.best_score:
         state.stale_validations += 1
@@ -244,7 +218,7 @@ def _remember_best(
 class _Clock:
     """Seconds of training over all resumes, kept out of everything that must repeat exactly."""
 
-    def __init__(self, settings: FitSettings, state: TrainingState, world: World) -> None:
+    def __init__(self, settings: Training, state: TrainingState, world: World) -> None:
         self.settings, self.state, self.world = settings, state, world
         self.before_s = state.elapsed_s
         self.started = self.epoch_started = self.last_save = time.monotonic()

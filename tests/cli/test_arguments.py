@@ -6,14 +6,14 @@ from typing import get_args
 
 from medseg import evaluation, metrics
 from medseg.cli.arguments import Backend, Definition, Device, EmptyAs, Engine, Uncertainty
-from medseg.config.schema import TrainingConfig
 from medseg.inference.backends import BACKENDS
 from medseg.inference.request import UncertaintyKind
+from medseg.training.settings import Training
 from tests.cli.ended import Medseg
 
 
 def test_devices_are_those_of_a_pipeline() -> None:
-    assert {d.value for d in Device} == set(get_args(TrainingConfig.model_fields["device"].annotation))
+    assert {d.value for d in Device} == set(get_args(Training.__pydantic_fields__["device"].annotation))
 
 
 def test_backends_are_those_of_inference() -> None:

@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from medseg.config.expectation import describe, type_at
-from medseg.config.schema import LossTerm
+from medseg.losses.terms import LossTerm
 from medseg.settings import NAMES_CLASSES, Positive, settings
 
 

@@ -25,7 +25,7 @@ def test_every_section_and_include_are_known_and_nothing_else():
     schema = fragment_schema()
     assert list(schema["properties"]) == ["include", *PipelineConfig.model_fields]
     assert schema["additionalProperties"] is False
-    assert schema["$defs"]["TrainingConfig"]["additionalProperties"] is False
+    assert schema["$defs"]["Training"]["additionalProperties"] is False
     assert schema["$defs"]["NetworkConfig"]["additionalProperties"] is True
 
 

@@ -1,3 +1,4 @@
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,8 @@ def test_a_network_keeps_its_own_options():
 
 def test_nothing_can_be_changed_afterwards():
     with pytest.raises(ValidationError, match="frozen"):
+        pipeline().name = "other"
+    with pytest.raises(FrozenInstanceError):
         pipeline().training.epochs = 3
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from medseg.data.dataset import Augmentation, PatchDataset
-from medseg.data.loaders import BatchRange, batches
+from medseg.data.loaders import Batches, BatchRange
 from medseg.data.sampling import Sampling
 from medseg.model.view import View
 from medseg.transforms.intensity import IntensitySettings
@@ -43,7 +43,7 @@ def test_ranks_share_each_batch_out_without_overlap(world_size):
 
 
 def test_batch_stacks_its_samples(dataset):
-    (batch,) = batches(dataset, BatchRange(2, 3, 3))
+    (batch,) = Batches(dataset, 3).batches(2, 3)
     assert batch["image"].shape == (3, 1, 4, 4, 4)
     assert type(batch["image"]) is torch.Tensor
     for place, index in enumerate((6, 7, 8)):
@@ -52,10 +52,9 @@ def test_batch_stacks_its_samples(dataset):
 
 
 def test_resumed_run_sees_the_tail_of_the_uninterrupted_one(dataset):
-    whole = list(batches(dataset, BatchRange(0, 6, 2)))
-    assert_equal(batches(dataset, BatchRange(4, 6, 2)), whole[4:])
+    whole = list(Batches(dataset, 2).batches(0, 6))
+    assert_equal(Batches(dataset, 2).batches(4, 6), whole[4:])
 
 
 def test_workers_do_not_change_the_batches(dataset):
-    which = BatchRange(1, 5, 2)
-    assert_equal(batches(dataset, which, num_workers=2), batches(dataset, which))
+    assert_equal(Batches(dataset, 2, num_workers=2).batches(1, 5), Batches(dataset, 2).batches(1, 5))

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from medseg.losses import CrossEntropyTerm, DiceTerm, build_loss
+from medseg.losses.terms import CrossEntropy, Dice
+from medseg.losses.weighted_sum import build_loss
+from medseg.model.classes import Classes
 from medseg.networks import NETWORKS, build_network, network_options
 from medseg.training.auxiliary import training_loss
 
@@ -39,7 +41,7 @@ def assert_learned(name, image, label, **options):
     """The tumour's Dice in eval mode rises above 0.9."""
     torch.manual_seed(0)
     network = build_network(name, image.ndim - 2, 1, 3, **{**NETWORKS[name].small, **options}).train()
-    loss = build_loss([DiceTerm(), CrossEntropyTerm()], num_classes=3)
+    loss = build_loss([Dice(), CrossEntropy()], Classes(("a", "b")))
     optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATES.get(name, 4e-3))
     for step in range(1, STEPS + 1):
         optimizer.zero_grad()

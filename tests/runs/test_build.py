@@ -22,8 +22,7 @@ from medseg.model.crf import CRF
 from medseg.model.inference import Locate
 from medseg.model.view import View
 from medseg.networks import build_network
-from medseg.training.fit import FitSettings
-from medseg.training.schedule import Schedule
+from medseg.training.distributed import World
 from medseg.transforms.anatomy import AnatomySettings
 from medseg.transforms.intensity import IntensitySettings
 from medseg.transforms.settings import Preprocessing
@@ -321,132 +320,27 @@ class TestDataset:
 
 
 class TestLoss:
-    def _cross_entropy_weights(self, config: PipelineConfig) -> list[float]:
-        studies = [_cached("a", {0: 600, 1: 100}), _cached("b", {0: 200, 1: 100, 255: 50})]
-        weights: list[float] = build.loss(config, studies).terms["cross_entropy"].class_weights.tolist()
-        return weights
-
     def test_dice_and_cross_entropy_are_the_default(self, tiny_config: Config) -> None:
         loss = build.loss(tiny_config(), [])
         assert loss.weights == {"dice": 1.0, "cross_entropy": 1.0}
 
-    def test_weights_and_options_of_the_terms_arrive(self, tiny_config: Config) -> None:
-        terms = "[{name: dice, weight: 0.5, include_background: true, batch: true}, {name: cross_entropy, weight: 2}]"
-        loss = build.loss(tiny_config(f"training.loss={terms}"), [])
-        assert loss.weights == {"dice": 0.5, "cross_entropy": 2.0}
-        dice = loss.terms["dice"].dice
-        assert (dice.include_background, dice.batch) == (True, True)
-
-    def test_share_and_threshold_of_the_worst_voxels_arrive(self, tiny_config: Config) -> None:
-        term = "{name: bootstrapped_cross_entropy, weight: 3, share: 0.5, threshold: 0.7}"
-        loss = build.loss(tiny_config(f"training.loss=[{term}]"), [])
-        assert loss.weights == {"bootstrapped_cross_entropy": 3.0}
-        worst = loss.terms["bootstrapped_cross_entropy"]
-        assert worst.share == 0.5
-        assert worst.least == pytest.approx(-math.log(0.7))
-
     def test_balanced_weights_count_the_training_voxels(self, tiny_config: Config) -> None:
         config = tiny_config("training.loss=[{name: cross_entropy, class_weights: balanced}]")
+        studies = [_cached("a", {0: 600, 1: 100}), _cached("b", {0: 200, 1: 100, 255: 50})]
         # 800 background, 200 liver, no tumour: 1/800 and 1/200, scaled to a mean of 1
-        assert self._cross_entropy_weights(config) == pytest.approx([0.4, 1.6, 0.0])
-
-    def test_weights_by_name_with_one_for_the_others(self, tiny_config: Config) -> None:
-        config = tiny_config("training.loss=[{name: cross_entropy, class_weights: {tumour: 5, background: 0.5}}]")
-        assert self._cross_entropy_weights(config) == pytest.approx([0.5, 1.0, 5.0])
+        weights = build.loss(config, studies).terms["cross_entropy"].class_weights.tolist()
+        assert weights == pytest.approx([0.4, 1.6, 0.0])
 
 
-class TestTrainee:
-    def _groups(self, config: PipelineConfig, net: torch.nn.Module) -> list[dict[str, Any]]:
-        return build.trainee(config, net, CPU).optimizer.param_groups
-
-    def test_only_kernels_decay(self, tiny_config: Config) -> None:
-        net = build_network("segnet", 2, 1, 2, width=0.125, stages=2, norm="batch")
-        config = tiny_config("training.optimizer={name: sgd, learning_rate: 0.5, momentum: 0.8, weight_decay: 0.01}")
-        decayed, kept = self._groups(config, net)
-        assert (decayed["weight_decay"], kept["weight_decay"]) == (0.01, 0.0)
-        assert {p.ndim for p in decayed["params"]} == {4}
-        assert {p.ndim for p in kept["params"]} == {1}
-        assert len(decayed["params"]) + len(kept["params"]) == len(list(net.parameters()))
-        assert (decayed["lr"], decayed["momentum"], decayed["nesterov"]) == (0.5, 0.8, True)
-
-    def test_sgd_without_momentum(self, tiny_config: Config) -> None:
-        config = tiny_config("training.optimizer={name: sgd, momentum: 0}")
-        assert self._groups(config, build.network(config))[0]["nesterov"] is False
-
-    def test_adamw(self, tiny_config: Config) -> None:
-        config = tiny_config(
-            "training.optimizer={name: adamw, learning_rate: 2e-3, betas: [0.8, 0.9], weight_decay: 0.05}"
-        )
-        trainee = build.trainee(config, build.network(config), CPU)
-        group = trainee.optimizer.param_groups[0]
-        assert isinstance(trainee.optimizer, torch.optim.AdamW)
-        assert (group["lr"], group["betas"], group["weight_decay"]) == (2e-3, (0.8, 0.9), 0.05)
-
-    def test_average_scaler_and_layout(self, tiny_config: Config) -> None:
-        plain = build.trainee(tiny_config(), build.network(tiny_config()), CPU)
-        assert plain.average is None
-        assert plain.model is plain.network
-        assert not plain.scaler.is_enabled()
-        config = tiny_config("training.ema_decay=0.9", "training.channels_last=true")
-        trainee = build.trainee(config, build.network(config), CPU)
-        assert trainee.average is not None
-        kernel = next(p for p in trainee.network.parameters() if p.ndim == 5 and p.shape[1] > 1)
-        assert kernel.is_contiguous(memory_format=torch.channels_last_3d)
-
-    def test_compile_wraps_the_model_and_keeps_the_networks_own_names(self, tiny_config: Config) -> None:
-        net = build.network(tiny_config())
-        names = list(net.state_dict())
-        trainee = build.trainee(tiny_config("training.compile=true"), net, CPU)
-        assert isinstance(trainee.model, torch._dynamo.OptimizedModule)
-        assert list(trainee.state_dicts()["network"]) == names
-
-    def test_float16_on_the_cpu_is_refused(self, tiny_config: Config) -> None:
-        config = tiny_config("training.precision=float16")
-        with pytest.raises(ConfigError, match=r"training\.precision: float16 needs CUDA; use bfloat16"):
-            build.trainee(config, build.network(config), CPU)
+class TestLabelled:
+    def test_the_batch_is_shared_out_among_the_processes(self, tiny_config: Config) -> None:
+        stream = build.labelled(tiny_config("data.batch_size=4", "data.num_workers=2"), [], World(1, 2, 1))
+        assert (stream.batch_size, stream.num_workers, stream.rank, stream.world_size) == (4, 2, 1, 2)
 
     def test_batch_that_the_processes_cannot_share_is_refused(self, tiny_config: Config) -> None:
         config = tiny_config("data.batch_size=3")
         with pytest.raises(ConfigError, match=r"data\.batch_size: expected a multiple of the 2 processes .* found 3"):
-            build.trainee(config, build.network(config), CPU, world_size=2)
-
-
-def test_settings_of_the_loop_arrive(tiny_config: Config) -> None:
-    training = {
-        "epochs": 7,
-        "steps_per_epoch": 11,
-        "max_minutes": 1.5,
-        "validate_every": 3,
-        "early_stopping": 4,
-        "accumulate": 2,
-        "clip_grad_norm": 0.5,
-        "precision": "bfloat16",
-        "channels_last": "true",
-        "seed": 5,
-        "checkpoint_every_s": 12,
-        "optimizer": "{name: sgd, learning_rate: 0.02}",
-        "schedule": "{name: cosine, warmup_steps: 6}",
-    }
-    overrides = [f"training.{key}={value}" for key, value in training.items()]
-    settings = build.fit_settings(tiny_config(*overrides, "data.batch_size=4", "data.num_workers=2"))
-    assert settings == FitSettings(
-        epochs=7,
-        steps_per_epoch=11,
-        batch_size=4,
-        learning_rate=0.02,
-        schedule=Schedule("cosine", 0.9, 6),
-        max_minutes=1.5,
-        validate_every=3,
-        early_stopping=4,
-        accumulate=2,
-        clip_grad_norm=0.5,
-        precision="bfloat16",
-        channels_last=True,
-        seed=5,
-        num_workers=2,
-        checkpoint_every_s=12.0,
-    )
-    assert settings.total_steps == 77
+            build.labelled(config, [], World(0, 2, 0))
 
 
 class TestValidator:

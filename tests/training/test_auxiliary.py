@@ -2,12 +2,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from medseg.losses import CrossEntropyTerm, build_loss
+from medseg.losses.terms import CrossEntropy
+from medseg.losses.weighted_sum import build_loss
+from medseg.model.classes import Classes
 from medseg.networks.outputs import Auxiliary, TrainingOutput
 from medseg.training.auxiliary import presence_loss, training_loss
 from medseg.types import IGNORE_INDEX
 
-LOSS = build_loss([CrossEntropyTerm()], 3)
+LOSS = build_loss([CrossEntropy()], Classes(("a", "b")))
 
 
 @pytest.fixture

@@ -10,12 +10,16 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from medseg.data.dataset import Sample
+from medseg.data.loaders import Batches
 from medseg.errors import CheckpointError
 from medseg.training import fit as fit_module
 from medseg.training.checkpoint import TrainingState, load_checkpoint
-from medseg.training.fit import FitHooks, FitSettings, fit, progress
+from medseg.training.fit import FitHooks, fit, progress
+from medseg.training.objective import LABELLED, Batch, Supervised
+from medseg.training.optimizers import SGD
 from medseg.training.schedule import Schedule
-from medseg.training.step import Trainee, averaged
+from medseg.training.settings import Training
+from medseg.training.trainee import Trainee, averaged
 
 
 class _Numbers(Dataset[Sample]):
@@ -44,9 +48,14 @@ class _Line(nn.Module):
         return self.weight * dropped
 
 
-def _loss(logits: Tensor, label: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    value = (logits - 1).square().mean()
-    return value, {"square": value.detach()}
+class _Square(nn.Module):
+    def forward(self, logits: Tensor, label: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        value = (logits - 1).square().mean()
+        return value, {"square": value.detach()}
+
+
+def _streams(data: Dataset[Sample]) -> dict[str, Batches]:
+    return {LABELLED: Batches(data, batch_size=2)}
 
 
 def _trainee(ema_decay: float | None = None) -> Trainee:
@@ -61,9 +70,9 @@ def _trainee(ema_decay: float | None = None) -> Trainee:
     )
 
 
-def _settings(**changes: Any) -> FitSettings:
-    plain = {"epochs": 3, "steps_per_epoch": 4, "batch_size": 2, "learning_rate": 0.01, "validate_every": 1}
-    return FitSettings(**{**plain, **changes})
+def _settings(*, learning_rate: float = 0.01, **changes: Any) -> Training:
+    plain = {"epochs": 3, "steps_per_epoch": 4, "validate_every": 1, "clip_grad_norm": None}
+    return Training(**{**plain, "optimizer": SGD(learning_rate=learning_rate), **changes})
 
 
 def _stop_after(step: int) -> FitHooks:
@@ -84,7 +93,15 @@ def run(tmp_path: Path) -> Callable[..., tuple[TrainingState, Trainee]]:
     ) -> tuple[TrainingState, Trainee]:
         trainee, data = _trainee(ema), data or _Numbers()
         settings = _settings(**changes)
-        state = fit(trainee, _loss, data, settings, hooks or FitHooks(), checkpoints=tmp_path, resume=resume)
+        state = fit(
+            trainee,
+            Supervised(_Square()),
+            _streams(data),
+            settings,
+            hooks or FitHooks(),
+            checkpoints=tmp_path,
+            resume=resume,
+        )
         return state, trainee
 
     return run
@@ -240,7 +257,15 @@ def test_checkpoint_of_another_network_is_refused(run: Run, tmp_path: Path) -> N
     other = _trainee()
     other.network.bias = nn.Parameter(torch.zeros(1))
     with pytest.raises(CheckpointError, match=r"last\.ckpt does not fit .*1 tensors missing.*first: bias"):
-        fit(other, _loss, _Numbers(), _settings(), FitHooks(), checkpoints=tmp_path, resume=True)  # type: ignore[arg-type]
+        fit(
+            other,
+            Supervised(_Square()),
+            _streams(_Numbers()),
+            _settings(),
+            FitHooks(),
+            checkpoints=tmp_path,
+            resume=True,
+        )
 
 
 class _Time:
@@ -336,3 +361,26 @@ def test_progress_is_the_further_of_steps_and_clock(step: int, clock: tuple[floa
 
 def test_without_a_budget_only_steps_count() -> None:
     assert progress(_settings(), TrainingState(step=3, clock=(1e6, 1e6))) == 0.25
+
+
+def test_a_second_stream_needs_no_change_of_the_loop(tmp_path: Path) -> None:
+    """Unlabelled crops beside the labelled ones, three a batch: each resumes at its own place."""
+
+    def objective(trainee: Trainee, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        known, unknown = (trainee(batch[name]["image"]) for name in (LABELLED, "unlabelled"))
+        value = (known - 1).square().mean() + progress * (unknown - known.mean()).square().mean()  # type: ignore[operator, union-attr]
+        return value, {"unlabelled": torch.tensor(float(len(batch["unlabelled"]["image"])))}
+
+    def train(folder: Path, hooks: FitHooks, *, resume: bool = False) -> tuple[Trainee, list[int], list[int]]:
+        trainee, data, more = _trainee(), _Numbers(), _Numbers()
+        streams = {LABELLED: Batches(data, 2), "unlabelled": Batches(more, 3)}
+        state = fit(trainee, objective, streams, _settings(), hooks, checkpoints=folder, resume=resume)
+        assert state.history == [] or state.history[0]["train/unlabelled"] == 3.0
+        return trainee, data.asked, more.asked
+
+    whole, *asked = train(tmp_path / "whole", FitHooks())
+    assert asked == [list(range(24)), list(range(36))]
+    train(tmp_path / "cut", _stop_after(5))
+    resumed, *asked = train(tmp_path / "cut", FitHooks(), resume=True)
+    assert asked == [list(range(10, 24)), list(range(15, 36))]
+    assert torch.equal(resumed.network.weight, whole.network.weight)

@@ -1,14 +1,16 @@
 """One optimiser step on networks small enough to work out by hand."""
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from medseg.data.dataset import Sample
-from medseg.training.step import Trainee, averaged, train_step
+from medseg.training.objective import LABELLED, Batch, Supervised
+from medseg.training.step import train_step
+from medseg.training.trainee import Trainee, averaged
 
 
 class _Scale(nn.Module):
@@ -22,15 +24,19 @@ class _Scale(nn.Module):
         return self.weight * image
 
 
-def _mean(logits: Tensor, label: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+def _mean(trainee: Trainee, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
     """Gradient of the mean of weight * image: the image's mean."""
-    value = logits.mean()
+    value = trainee(batch[LABELLED]["image"]).mean()  # type: ignore[union-attr]
     return value, {"half": value.detach() / 2}
 
 
-def _cross_entropy(logits: Tensor, label: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    value = nn.functional.cross_entropy(logits, label)
-    return value, {"cross_entropy": value.detach()}
+class _CrossEntropy(nn.Module):
+    def forward(self, logits: Tensor, label: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        value = nn.functional.cross_entropy(logits, label)
+        return value, {"cross_entropy": value.detach()}
+
+
+_cross_entropy = Supervised(_CrossEntropy())
 
 
 def _trainee(network: nn.Module, learning_rate: float = 0.1, ema_decay: float | None = None) -> Trainee:
@@ -44,15 +50,15 @@ def _trainee(network: nn.Module, learning_rate: float = 0.1, ema_decay: float | 
     )
 
 
-def _batch(*values: float) -> Sample:
+def _batch(*values: float) -> Batch:
     image = torch.tensor(values).reshape(-1, 1, 1, 1)
-    return {"image": image, "label": torch.zeros(len(values), 1, 1, dtype=torch.int64)}
+    return {LABELLED: {"image": image, "label": torch.zeros(len(values), 1, 1, dtype=torch.int64)}}
 
 
-def _random_batch(size: int) -> Sample:
+def _random_batch(size: int) -> Batch:
     generator = torch.Generator().manual_seed(1)
     image = torch.rand((size, 1, 8, 8), generator=generator)
-    return {"image": image, "label": (image[:, 0] > 0.5).long()}
+    return {LABELLED: {"image": image, "label": (image[:, 0] > 0.5).long()}}
 
 
 def _convolutions() -> nn.Module:
@@ -85,7 +91,8 @@ def test_gradients_of_an_earlier_step_are_forgotten() -> None:
 
 def test_two_half_batches_are_one_whole_batch() -> None:
     whole = _random_batch(4)
-    halves: list[Sample] = [{"image": whole["image"][i : i + 2], "label": whole["label"][i : i + 2]} for i in (0, 2)]
+    image, label = whole[LABELLED]["image"], whole[LABELLED]["label"]
+    halves: list[Batch] = [{LABELLED: {"image": image[i : i + 2], "label": label[i : i + 2]}} for i in (0, 2)]
     once, twice = _trainee(_convolutions()), _trainee(_convolutions())
     for _ in range(3):
         of_whole = train_step(once, _cross_entropy, [whole], learning_rate=0.5)
@@ -139,35 +146,19 @@ def test_without_a_decay_the_network_itself_is_evaluated() -> None:
 
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_bfloat16_autocast_stays_finite_and_keeps_float32_weights(channels_last: bool) -> None:
-    trainee = _trainee(_convolutions())
+    trainee = replace(_trainee(_convolutions()), precision="bfloat16", channels_last=channels_last)
     seen: list[Any] = []
 
-    def loss(logits: Tensor, label: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        seen.append(logits.dtype)
-        return _cross_entropy(logits, label)
+    class Seeing(_CrossEntropy):
+        def forward(self, logits: Tensor, label: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            seen.append(logits.dtype)
+            return super().forward(logits, label)
 
     for _ in range(3):
-        totals = train_step(
-            trainee, loss, [_random_batch(2)], learning_rate=0.1, precision="bfloat16", channels_last=channels_last
-        )
+        totals = train_step(trainee, Supervised(Seeing()), [_random_batch(2)], learning_rate=0.1)
         assert torch.isfinite(totals["loss"])
     assert seen == [torch.float32] * 3
     assert {p.dtype for p in trainee.network.parameters()} == {torch.float32}
-
-
-@pytest.mark.parametrize(
-    ("shape", "layout"),
-    [((2, 3, 4, 4), torch.channels_last), ((2, 3, 4, 4, 4), torch.channels_last_3d)],
-    ids=["2D", "3D"],
-)
-def test_channels_last_reaches_the_network(shape: tuple[int, ...], layout: torch.memory_format) -> None:
-    trainee = _trainee(_Scale())
-    seen: list[Tensor] = []
-    trainee.model = lambda image: (seen.append(image), trainee.network(image))[1]  # type: ignore[func-returns-value]
-    batch: Sample = {"image": torch.rand(shape), "label": torch.zeros(2, *shape[2:], dtype=torch.int64)}
-    train_step(trainee, _mean, [batch], learning_rate=0.1, channels_last=True)
-    assert seen[0].is_contiguous(memory_format=layout)
-    assert torch.equal(seen[0], batch["image"])
 
 
 def test_state_dicts_continue_momentum_and_average_exactly() -> None:
@@ -196,3 +187,25 @@ def test_network_is_back_in_train_mode_after_a_validation() -> None:
     trainee.network.eval()
     train_step(trainee, _mean, [_batch(1.0)], learning_rate=0.1)
     assert trainee.network.training
+
+
+def test_the_objective_gets_the_trainee_every_stream_and_how_far_training_is() -> None:
+    """A mean teacher in a few lines: labelled crops, and beside them crops that only the weight average judges."""
+    trainee = _trainee(_Scale(2.0), ema_decay=0.5)
+    train_step(trainee, _mean, [_batch(1.0)], learning_rate=1.0)  # the average begins at the weight 1
+    labelled, unlabelled = _batch(0.0)[LABELLED], _batch(3.0)[LABELLED]
+
+    def consistent(trainee: Trainee, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        supervised, terms = _mean(trainee, batch, progress)
+        image = batch["unlabelled"]["image"]
+        with torch.no_grad():
+            taught = trainee.evaluated(image) + 1.0
+        consistency = (trainee(image) - taught).square().mean()  # type: ignore[operator]
+        return supervised + progress * consistency, {**terms, "consistency": consistency.detach()}
+
+    batch = {LABELLED: labelled, "unlabelled": unlabelled}
+    totals = train_step(trainee, consistent, [batch], learning_rate=0.1, progress=0.5)
+    # the weight and its average are 1: (3 - 4) squared, of which half counts, with a gradient of 0.5 * 2 * -1 * 3
+    assert totals["consistency"].item() == pytest.approx(1.0)
+    assert totals["loss"].item() == pytest.approx(0.5)
+    assert trainee.network.weight.item() == pytest.approx(1.0 + 0.1 * 3.0)

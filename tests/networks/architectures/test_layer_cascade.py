@@ -2,7 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from medseg.losses import CrossEntropyTerm, DiceTerm, build_loss
+from medseg.losses.terms import CrossEntropy, Dice
+from medseg.losses.weighted_sum import build_loss
+from medseg.model.classes import Classes
 from medseg.networks import build_network
 from medseg.networks.encoder_names import ENCODERS
 from medseg.networks.layers.sizes import pad_small
@@ -123,7 +125,7 @@ def test_a_probability_decides_and_not_a_logit():
 
 def test_a_loss_of_no_voxel_is_finite():
     network, x = cascade(threshold=0.0).train(), image(24, 24)
-    loss = build_loss([DiceTerm(), CrossEntropyTerm()], 3)
+    loss = build_loss([Dice(), CrossEntropy()], Classes(("a", "b")))
     value, _ = training_loss(loss, network(x), torch.zeros(1, 24, 24, dtype=torch.int64))
     value.backward()
     assert torch.isfinite(value)

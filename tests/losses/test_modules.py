@@ -4,16 +4,20 @@ import numpy as np
 import pytest
 import torch
 
-from medseg.losses import (
-    LOSSES,
-    BootstrappedCrossEntropyTerm,
-    CrossEntropyTerm,
-    DiceTerm,
-    balanced_weights,
-    build_loss,
-)
+from medseg.losses.terms import BootstrappedCrossEntropy, CrossEntropy, Dice
+from medseg.losses.weighted_sum import build_loss
+from medseg.model.classes import Classes
 
 IGNORED = 255
+NAMES = ("a", "b", "c")
+
+
+def of(channels: int) -> Classes:
+    return Classes(NAMES[: channels - 1])
+
+
+def weights(*numbers: float) -> dict[str, float]:
+    return dict(zip(("background", *NAMES), numbers, strict=False))
 
 
 def random_case(*shape: int, num_classes: int = 3, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -42,7 +46,7 @@ def test_dice_of_two_voxels_is_the_number_worked_out_by_hand():
     # p(class 1) = 0.75 where y = 1, 0.25 where y = 0: 2 * 0.75 / (1 + 0.5625 + 0.0625) = 1.5 / 1.625
     logits = torch.tensor([[[[0.0, math.log(3)]], [[math.log(3), 0.0]]]])
     labels = torch.tensor([[[1, 0]]])
-    total, parts = build_loss([DiceTerm()], 2)(logits, labels)
+    total, parts = build_loss([Dice()], of(2))(logits, labels)
     assert total.item() == pytest.approx(1 - 1.5 / 1.625, abs=1e-6)
     assert parts["dice"].item() == total.item()
 
@@ -53,14 +57,14 @@ def test_dice_of_two_voxels_is_the_number_worked_out_by_hand():
 def test_dice_equals_the_direct_formula(shape, include_background, batch):
     logits, labels = random_case(*shape)
     labels[:, 1] = IGNORED
-    total, _ = build_loss([DiceTerm(include_background=include_background, batch=batch)], 3)(logits, labels)
+    total, _ = build_loss([Dice(include_background=include_background, batch=batch)], of(3))(logits, labels)
     assert total.item() == pytest.approx(direct_dice(logits, labels, 0 if include_background else 1, batch), abs=1e-6)
 
 
 def test_dice_is_zero_and_stationary_at_a_perfect_segmentation():
     _, labels = random_case(1, 6, 6)
     logits = (torch.nn.functional.one_hot(labels, 3).movedim(-1, 1) * 60.0).requires_grad_()
-    total, _ = build_loss([DiceTerm(include_background=True)], 3)(logits, labels)
+    total, _ = build_loss([Dice(include_background=True)], of(3))(logits, labels)
     total.backward()
     assert total.item() == pytest.approx(0, abs=1e-6)
     assert logits.grad.abs().max() < 1e-7
@@ -69,7 +73,7 @@ def test_dice_is_zero_and_stationary_at_a_perfect_segmentation():
 def test_dice_of_an_absent_class_is_one_until_its_probabilities_vanish():
     labels = torch.zeros(1, 4, 4, dtype=torch.long)
     logits = torch.zeros(1, 2, 4, 4)
-    loss = build_loss([DiceTerm()], 2)
+    loss = build_loss([Dice()], of(2))
     assert loss(logits, labels)[0].item() == pytest.approx(1, abs=1e-6)
     logits[:, 0] = 40.0
     assert loss(logits, labels)[0].item() == pytest.approx(0, abs=1e-6)
@@ -77,7 +81,7 @@ def test_dice_of_an_absent_class_is_one_until_its_probabilities_vanish():
 
 def test_cross_entropy_of_uniform_probabilities_is_the_logarithm_of_the_class_count():
     labels = torch.tensor([[[0, 1, 2, 3]]])
-    total, _ = build_loss([CrossEntropyTerm()], 4)(torch.zeros(1, 4, 1, 4), labels)
+    total, _ = build_loss([CrossEntropy()], of(4))(torch.zeros(1, 4, 1, 4), labels)
     assert total.item() == pytest.approx(math.log(4), abs=1e-6)
 
 
@@ -85,27 +89,27 @@ def test_weighted_cross_entropy_divides_by_the_weights_of_the_targets():
     # -log p: log 2 at a voxel of class 0 (weight 1), log 4 at one of class 1 (weight 3)
     logits = torch.tensor([[[[0.0, math.log(3)]], [[0.0, 0.0]]]])
     labels = torch.tensor([[[0, 1]]])
-    total, _ = build_loss([CrossEntropyTerm(class_weights=(1.0, 3.0))], 2)(logits, labels)
+    total, _ = build_loss([CrossEntropy(class_weights=weights(1.0, 3.0))], of(2))(logits, labels)
     assert total.item() == pytest.approx((math.log(2) + 3 * math.log(4)) / (1 + 3), abs=1e-6)
 
 
 def test_cross_entropy_equals_torch_with_and_without_weights():
     logits, labels = random_case(2, 4, 5, 3)
     labels[0, 0] = IGNORED
-    for weights in (None, (0.2, 1.0, 3.0)):
+    for given in (None, (0.2, 1.0, 3.0)):
         expected = torch.nn.functional.cross_entropy(
-            logits, labels, weight=None if weights is None else torch.tensor(weights), ignore_index=IGNORED
+            logits, labels, weight=None if given is None else torch.tensor(given), ignore_index=IGNORED
         )
-        total, _ = build_loss([CrossEntropyTerm(class_weights=weights)], 3)(logits, labels)
+        total, _ = build_loss([CrossEntropy(class_weights=given and weights(*given))], of(3))(logits, labels)
         torch.testing.assert_close(total, expected)
 
 
 ALL_TERMS = [
-    DiceTerm(include_background=True),
-    DiceTerm(batch=True),
-    CrossEntropyTerm(class_weights=(1, 2, 3)),
-    BootstrappedCrossEntropyTerm(share=0.5),
-    BootstrappedCrossEntropyTerm(threshold=0.6),
+    Dice(include_background=True),
+    Dice(batch=True),
+    CrossEntropy(class_weights=weights(1, 2, 3)),
+    BootstrappedCrossEntropy(share=0.5),
+    BootstrappedCrossEntropy(threshold=0.6),
 ]
 
 
@@ -115,7 +119,7 @@ def test_ignored_voxels_change_neither_value_nor_gradient(term):
     labels[:, 2] = IGNORED
     other = logits.clone()
     other[:, :, 2] += 5.0
-    loss = build_loss([term], 3)
+    loss = build_loss([term], of(3))
     logits.requires_grad_()
     total, _ = loss(logits, labels)
     total.backward()
@@ -127,7 +131,7 @@ def test_ignored_voxels_change_neither_value_nor_gradient(term):
 @pytest.mark.parametrize("term", ALL_TERMS)
 def test_a_batch_of_ignored_voxels_gives_zero_with_zero_gradient(term):
     logits = random_case(2, 4, 4)[0].requires_grad_()
-    total, _ = build_loss([term], 3)(logits, torch.full((2, 4, 4), IGNORED))
+    total, _ = build_loss([term], of(3))(logits, torch.full((2, 4, 4), IGNORED))
     total.backward()
     assert total.item() == 0
     assert logits.grad.abs().max() == 0
@@ -135,18 +139,8 @@ def test_a_batch_of_ignored_voxels_gives_zero_with_zero_gradient(term):
 
 def test_targets_of_weight_zero_alone_give_zero():
     logits = torch.randn(1, 2, 2, 2)
-    total, _ = build_loss([CrossEntropyTerm(class_weights=(0.0, 1.0))], 2)(logits, torch.zeros(1, 2, 2).long())
+    total, _ = build_loss([CrossEntropy(class_weights=weights(0.0, 1.0))], of(2))(logits, torch.zeros(1, 2, 2).long())
     assert total.item() == 0
-
-
-def test_terms_are_weighted_added_and_reported_before_their_weight():
-    logits, labels = random_case(1, 4, 4)
-    total, parts = build_loss([DiceTerm(weight=2.0), CrossEntropyTerm(weight=0.5), DiceTerm(batch=True)], 3)(
-        logits, labels
-    )
-    assert list(parts) == ["dice", "cross_entropy", "dice_2"]
-    assert total.item() == pytest.approx(2 * parts["dice"] + 0.5 * parts["cross_entropy"] + parts["dice_2"])
-    assert not any(value.requires_grad for value in parts.values())
 
 
 def hard_and_easy(*odds: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -161,7 +155,7 @@ def hard_and_easy(*odds: float) -> tuple[torch.Tensor, torch.Tensor]:
 )
 def test_bootstrapped_cross_entropy_is_the_mean_of_the_worst_voxels(share, worst):
     # losses log 2, log 8, log 4/3, log 4: of four voxels, 0.6 rounds to two, 0.7 to three, 0.01 is raised to one
-    total, _ = build_loss([BootstrappedCrossEntropyTerm(share=share)], 2)(*hard_and_easy(1, 7, 1 / 3, 3))
+    total, _ = build_loss([BootstrappedCrossEntropy(share=share)], of(2))(*hard_and_easy(1, 7, 1 / 3, 3))
     assert total.item() == pytest.approx(sum(math.log(1 + odds) for odds in worst) / len(worst), abs=1e-6)
 
 
@@ -170,7 +164,7 @@ def test_bootstrapped_cross_entropy_is_the_mean_of_the_worst_voxels(share, worst
 )
 def test_a_threshold_keeps_every_voxel_below_it_and_never_fewer_than_the_share(threshold, worst):
     # probabilities 1/2, 1/8, 3/4, 1/4: below 0.2 lies one alone, but half of the four are kept
-    loss = build_loss([BootstrappedCrossEntropyTerm(share=0.5, threshold=threshold)], 2)
+    loss = build_loss([BootstrappedCrossEntropy(share=0.5, threshold=threshold)], of(2))
     total, _ = loss(*hard_and_easy(1, 7, 1 / 3, 3))
     assert total.item() == pytest.approx(sum(math.log(1 + odds) for odds in worst) / len(worst), abs=1e-6)
 
@@ -179,21 +173,21 @@ def test_the_share_is_taken_of_each_patch_and_of_the_voxels_that_count_in_it():
     patches = [hard_and_easy(1, 7, 1 / 3, 3), hard_and_easy(1, 1 / 3, 15, 31)]
     logits, labels = (torch.cat(parts) for parts in zip(*patches, strict=True))
     labels[1, 0, 2:] = IGNORED  # the worst of the second patch; half of the other two is one voxel
-    total, _ = build_loss([BootstrappedCrossEntropyTerm(share=0.5)], 2)(logits, labels)
+    total, _ = build_loss([BootstrappedCrossEntropy(share=0.5)], of(2))(logits, labels)
     assert total.item() == pytest.approx((math.log(8) + math.log(4) + math.log(2)) / 3, abs=1e-6)
 
 
 def test_a_patch_of_ignored_voxels_leaves_the_others_mean_alone():
     logits, labels = (torch.cat([part, part]) for part in hard_and_easy(1, 7, 1 / 3, 3))
     labels[0] = IGNORED
-    total, _ = build_loss([BootstrappedCrossEntropyTerm(share=0.5)], 2)(logits, labels)
+    total, _ = build_loss([BootstrappedCrossEntropy(share=0.5)], of(2))(logits, labels)
     assert total.item() == pytest.approx((math.log(8) + math.log(4)) / 2, abs=1e-6)
 
 
 def test_only_the_voxels_that_are_kept_get_a_gradient():
     logits, labels = hard_and_easy(1, 7, 1 / 3, 3)
     logits.requires_grad_()
-    build_loss([BootstrappedCrossEntropyTerm(share=0.5)], 2)(logits, labels)[0].backward()
+    build_loss([BootstrappedCrossEntropy(share=0.5)], of(2))(logits, labels)[0].backward()
     # softmax minus one-hot, over two voxels
     expected = torch.tensor([[0.0, -7 / 8, 0.0, -3 / 4], [0.0, 7 / 8, 0.0, 3 / 4]]) / 2
     torch.testing.assert_close(logits.grad[0, :, 0], expected)
@@ -202,14 +196,14 @@ def test_only_the_voxels_that_are_kept_get_a_gradient():
 def test_bootstrapped_cross_entropy_of_all_voxels_is_plain_cross_entropy():
     logits, labels = random_case(2, 4, 5, 3)
     labels[0, 0] = IGNORED
-    _, parts = build_loss([BootstrappedCrossEntropyTerm(share=1.0), CrossEntropyTerm()], 3)(logits, labels)
+    _, parts = build_loss([BootstrappedCrossEntropy(share=1.0), CrossEntropy()], of(3))(logits, labels)
     torch.testing.assert_close(*parts.values())
 
 
 def test_equal_losses_are_kept_up_to_the_share():
     # one loss of log 8 and, of three of log 2, one
     logits, labels = hard_and_easy(1, 1, 7, 1)
-    total, _ = build_loss([BootstrappedCrossEntropyTerm(share=0.5)], 2)(logits, labels)
+    total, _ = build_loss([BootstrappedCrossEntropy(share=0.5)], of(2))(logits, labels)
     assert total.item() == pytest.approx((math.log(8) + math.log(2)) / 2, abs=1e-6)
 
 
@@ -218,53 +212,8 @@ def test_low_precision_logits_are_summed_in_float32(dtype):
     logits, labels = random_case(1, 40, 40)
     labels[:] = 1  # sums of 1600 ones: bfloat16 would stop counting at 256
     logits = logits.to(dtype)
-    loss = build_loss([DiceTerm(), CrossEntropyTerm()], 3)
+    loss = build_loss([Dice(), CrossEntropy()], of(3))
     with torch.autocast("cpu", dtype=dtype):
         total, _ = loss(logits, labels)
     assert total.dtype == torch.float32
     assert total.item() == pytest.approx(loss(logits.float(), labels)[0].item(), abs=1e-6)
-
-
-def test_balanced_weights_are_inverse_to_the_counts_with_mean_one():
-    np.testing.assert_allclose(balanced_weights([60, 30, 10]), np.array([1, 2, 6]) / 3)
-
-
-def test_a_class_without_voxels_gets_no_weight_and_disturbs_no_other():
-    np.testing.assert_allclose(balanced_weights([60, 0, 30]), np.array([2, 0, 4]) / 3)
-
-
-@pytest.mark.parametrize("counts", [[0, 0], [-1, 2], [[1, 2]]])
-def test_counts_that_make_no_weights_are_refused(counts):
-    with pytest.raises(ValueError, match="expected voxel counts"):
-        balanced_weights(counts)
-
-
-@pytest.mark.parametrize(
-    ("terms", "message"),
-    [
-        ([], "at least one term"),
-        ([DiceTerm(weight=0.0)], "dice: expected a weight above 0"),
-        ([CrossEntropyTerm(class_weights=(1.0, 2.0))], "expected 3 finite weights"),
-        ([CrossEntropyTerm(class_weights=(1.0, 2.0, math.nan))], "expected 3 finite weights"),
-        ([BootstrappedCrossEntropyTerm(share=0.0)], "expected a share above 0 and up to 1, found 0.0"),
-        ([BootstrappedCrossEntropyTerm(share=1.5)], "expected a share above 0 and up to 1, found 1.5"),
-        ([BootstrappedCrossEntropyTerm(threshold=1.0)], "expected a threshold between 0 and 1, or None, found 1.0"),
-    ],
-)
-def test_terms_that_do_not_fit_are_refused(terms, message):
-    with pytest.raises(ValueError, match=message):
-        build_loss(terms, 3)
-
-
-def test_dice_needs_a_foreground_class():
-    with pytest.raises(ValueError, match="num_classes=1"):
-        build_loss([DiceTerm()], 1)
-
-
-def test_the_loss_adds_nothing_to_a_checkpoint():
-    assert not build_loss([DiceTerm(), CrossEntropyTerm(class_weights=(1.0, 2.0))], 2).state_dict()
-
-
-def test_the_table_uses_each_terms_own_name():
-    assert {"dice", "cross_entropy", "bootstrapped_cross_entropy"} == set(LOSSES)
-    assert all(term.name == name for name, term in LOSSES.items())
