@@ -13,7 +13,6 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from medseg.config.agreement import disagreements
-from medseg.config.augmentation import AugmentationConfig
 from medseg.config.section import Fraction, LabelValues, NotNegative, Positive, PositiveInt, Section
 from medseg.model.classes import Classes
 from medseg.model.inference import Inference
@@ -22,7 +21,7 @@ from medseg.settings import MACHINE_PATH, MAY_CHANGE, NAMES_CLASSES
 from medseg.study.label_map import NOT_CLASSES
 from medseg.study.label_map import parse_labels as parse_labels
 from medseg.training.settings import Training
-from medseg.transforms.settings import Preprocessing
+from medseg.transforms.settings import Augmentation, Preprocessing
 from medseg.types import LabelMap, Mode
 
 _NAMES_VALUES = replace(NAMES_CLASSES, also=NOT_CLASSES)
@@ -163,7 +162,7 @@ class PipelineConfig(Section):
     """Class name -> value(s) in the label files; `ignore: [5]` and `background: rest` are understood."""
     data: DataConfig
     preprocessing: Preprocessing = Preprocessing()
-    augmentation: AugmentationConfig = AugmentationConfig()
+    augmentation: Augmentation = Augmentation()
     network: NetworkConfig
     training: Training = Training()
     inference: Inference = Inference()

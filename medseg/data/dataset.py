@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import TypedDict
 
 import numpy as np
@@ -14,9 +13,10 @@ from torch.utils.data import Dataset
 from medseg.data.cache import CachedStudy
 from medseg.data.sampling import Sampling, crop, draw_centre, sample_generator, study_of
 from medseg.model.view import View
-from medseg.transforms.anatomy import AnatomySettings, augment_anatomy
-from medseg.transforms.intensity import IntensitySettings, augment_intensity
-from medseg.transforms.spatial import SpatialSettings, apply_spatial, roll, source_size
+from medseg.transforms.anatomy import augment_anatomy
+from medseg.transforms.intensity import augment_intensity
+from medseg.transforms.settings import Augmentation
+from medseg.transforms.spatial import apply_spatial, roll, source_size
 
 
 class Sample(TypedDict):
@@ -28,15 +28,6 @@ class Sample(TypedDict):
 
     image: Tensor
     label: Tensor
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """What training does to a crop; the defaults do nothing."""
-
-    spatial: SpatialSettings = field(default_factory=SpatialSettings)
-    anatomy: AnatomySettings = field(default_factory=AnatomySettings)
-    intensity: IntensitySettings = field(default_factory=IntensitySettings)
 
 
 class PatchDataset(Dataset[Sample]):
@@ -71,12 +62,12 @@ class PatchDataset(Dataset[Sample]):
         centre = draw_centre(self.sampling, study.shape, study.voxels, rng)
         dims = self.view.spatial_dims
         patch_size = self.sampling.patch_size[:dims]
-        parameters = roll(self.augmentation.spatial, study.spacing_mm[:dims], rng)
+        parameters = roll(self.augmentation, study.spacing_mm[:dims], rng)
         size = source_size(parameters, patch_size)
         image, label = self._cut(study, centre, size)
         image, label = apply_spatial(image, label, parameters, patch_size)
-        image, label = augment_anatomy(image, label, self.augmentation.anatomy, rng)
-        image = augment_intensity(image, self.augmentation.intensity, rng)
+        image, label = augment_anatomy(image, label, self.augmentation, rng)
+        image = augment_intensity(image, self.augmentation, rng)
         return {"image": image.contiguous(), "label": label.long()}
 
     def _cut(self, study: CachedStudy, centre: Sequence[int], size: tuple[int, ...]) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ from medseg.config.problems import Problem
 from medseg.config.schema import NetworkConfig, PipelineConfig
 from medseg.errors import ConfigError
 from medseg.model.spec import ModelSpec
-from medseg.types import AXES, LabelMap, Study, StudyInput, Volume
+from medseg.types import LabelMap, Study, StudyInput, Volume
 
 if TYPE_CHECKING:
     import torch
@@ -161,20 +161,10 @@ def _load_pretrained(net: nn.Module, path: Path, settings: NetworkConfig) -> Non
 
 def dataset(config: PipelineConfig, studies: Sequence[CachedStudy]) -> PatchDataset:
     """Endless crops of the cached training studies."""
-    from medseg.data.dataset import Augmentation, PatchDataset
+    from medseg.data.dataset import PatchDataset
     from medseg.data.sampling import Sampling
-    from medseg.transforms.anatomy import AnatomySettings
-    from medseg.transforms.intensity import IntensitySettings
-    from medseg.transforms.spatial import SpatialSettings
 
     names = config.label_map.names
-    augmentation = {k: v for k, v in config.augmentation.model_dump().items() if v is not None}
-    flat = {f"{name}_{key}": value for name, section in augmentation.items() for key, value in section.items()}
-    flat["flip_axes"] = tuple(AXES[a] for a in flat.get("flip_axes", ()))
-    flat = {key.replace("gamma_gamma", "gamma"): value for key, value in flat.items()}
-    spatial = {k: v for k, v in flat.items() if k in SpatialSettings.__dataclass_fields__}
-    anatomy = {k: v for k, v in flat.items() if k in AnatomySettings.__dataclass_fields__}
-    intensity = {k: v for k, v in flat.items() if k not in spatial and k not in anatomy}
     return PatchDataset(
         studies,
         Sampling(
@@ -182,7 +172,7 @@ def dataset(config: PipelineConfig, studies: Sequence[CachedStudy]) -> PatchData
             foreground_share=config.data.foreground_share,
             class_shares={names.index(n) + 1: share for n, share in config.data.class_shares.items()},
         ),
-        Augmentation(SpatialSettings(**spatial), AnatomySettings(**anatomy), IntensitySettings(**intensity)),
+        config.augmentation,
         seed=config.training.seed,
         view=config.view,
     )

@@ -6,46 +6,34 @@ fewer slices. Both act on image and label together, between the spatial and the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from numpy.random import Generator
 from torch import Tensor
 
+from medseg.transforms.dice import drawn
+from medseg.transforms.settings import Augmentation
 from medseg.types import IGNORE_INDEX
 
-Range = tuple[float, float]
 
-
-@dataclass(frozen=True)
-class AnatomySettings:
-    """Chances and ranges; a chance of 0 is off. See ``config.schema.AugmentationConfig`` for the meaning of each."""
-
-    class_shift_probability: float = 0.0
-    class_shift_shift: Range = (0.0, 0.0)
-    truncate_probability: float = 0.0
-    truncate_share: Range = (1.0, 1.0)
-
-
-def augment_anatomy(image: Tensor, label: Tensor, settings: AnatomySettings, rng: Generator) -> tuple[Tensor, Tensor]:
+def augment_anatomy(image: Tensor, label: Tensor, settings: Augmentation, rng: Generator) -> tuple[Tensor, Tensor]:
     """Roll and apply both.
 
     Args:
         image: (C, *spatial) float32 in [0, 1].
         label: (*spatial) uint8 class indices; of slabs those of the centre slice, which move every channel alike.
-        settings: chances and ranges.
+        settings: of which ``class_shift`` and ``truncate`` are taken.
         rng: the patch's own generator.
 
     Returns:
         New image and label of the same shapes.
     """
-    if rng.random() < settings.class_shift_probability:
+    if class_shift := drawn(settings.class_shift, rng):
         for value in torch.unique(label).tolist():
             if value not in (0, IGNORE_INDEX):
-                image = shift_class(image, label == value, rng.uniform(*settings.class_shift_shift))
-    if rng.random() < settings.truncate_probability and label.ndim == 3:
-        length = max(1, round(label.shape[-1] * rng.uniform(*settings.truncate_share)))
+                image = shift_class(image, label == value, rng.uniform(*class_shift.shift))
+    if (shorter := drawn(settings.truncate, rng)) and label.ndim == 3:
+        length = max(1, round(label.shape[-1] * rng.uniform(*shorter.share)))
         image, label = truncate(image, label, int(rng.integers(label.shape[-1] - length + 1)), length)
     return image, label
 

@@ -7,57 +7,41 @@ MONAI's array transforms.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from medseg.transforms.dice import drawn
+
 if TYPE_CHECKING:
     from numpy.random import Generator
 
-Range = tuple[float, float]
+    from medseg.transforms.settings import Augmentation
 
 
-@dataclass(frozen=True)
-class IntensitySettings:
-    """Chances and ranges; a chance of 0 is off. See ``config.schema.AugmentationConfig`` for the meaning of each."""
-
-    noise_probability: float = 0.0
-    noise_std: Range = (0.0, 0.0)
-    blur_probability: float = 0.0
-    blur_sigma_voxels: Range = (0.0, 0.0)
-    contrast_probability: float = 0.0
-    contrast_factor: Range = (1.0, 1.0)
-    contrast_shift: Range = (0.0, 0.0)
-    gamma_probability: float = 0.0
-    gamma: Range = (1.0, 1.0)
-    low_resolution_probability: float = 0.0
-    low_resolution_zoom: Range = (1.0, 1.0)
-
-
-def augment_intensity(image: Tensor, settings: IntensitySettings, rng: Generator) -> Tensor:
+def augment_intensity(image: Tensor, settings: Augmentation, rng: Generator) -> Tensor:
     """Roll and apply every intensity augmentation in turn.
 
     Args:
         image: (C, *spatial) float32 in [0, 1].
-        settings: chances and ranges.
+        settings: of which those from ``noise`` on are taken.
         rng: the patch's own generator.
 
     Returns:
         A new tensor of the same shape, clipped to [0, 1] as the window clips at inference.
     """
-    if rng.random() < settings.low_resolution_probability:
-        image = low_resolution(image, rng.uniform(*settings.low_resolution_zoom))
-    if rng.random() < settings.blur_probability:
-        image = blur(image, rng.uniform(*settings.blur_sigma_voxels))
-    if rng.random() < settings.contrast_probability:
-        image = contrast(image, rng.uniform(*settings.contrast_factor), rng.uniform(*settings.contrast_shift))
-    if rng.random() < settings.gamma_probability:
-        image = gamma(image, rng.uniform(*settings.gamma))
-    if rng.random() < settings.noise_probability:
-        std = rng.uniform(*settings.noise_std)
+    if coarser := drawn(settings.low_resolution, rng):
+        image = low_resolution(image, rng.uniform(*coarser.zoom))
+    if blurred := drawn(settings.blur, rng):
+        image = blur(image, rng.uniform(*blurred.sigma_voxels))
+    if stretched := drawn(settings.contrast, rng):
+        image = contrast(image, rng.uniform(*stretched.factor), rng.uniform(*stretched.shift))
+    if bent := drawn(settings.gamma, rng):
+        image = gamma(image, rng.uniform(*bent.gamma))
+    if noise := drawn(settings.noise, rng):
+        std = rng.uniform(*noise.std)
         image = image + std * torch.from_numpy(rng.standard_normal(tuple(image.shape), dtype="float32"))
     return image.clamp(0.0, 1.0)
 

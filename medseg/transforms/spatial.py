@@ -18,24 +18,9 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
-Range = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class SpatialSettings:
-    """Chances and ranges; a chance of 0 is off. See ``config.schema.AugmentationConfig`` for the meaning of each."""
-
-    flip_probability: float = 0.0
-    flip_axes: tuple[int, ...] = ()
-    rotate_probability: float = 0.0
-    rotate_degrees: float = 0.0
-    scale_probability: float = 0.0
-    scale_factor: Range = (1.0, 1.0)
-    translate_probability: float = 0.0
-    translate_mm: float = 0.0
-    elastic_probability: float = 0.0
-    elastic_displacement_voxels: float = 0.0
-    elastic_control_points: int = 4
+from medseg.transforms.dice import drawn
+from medseg.transforms.settings import Augmentation
+from medseg.types import AXES
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,31 +44,31 @@ class SpatialParameters:
         return still and bool(np.array_equal(np.abs(self.matrix), np.eye(len(self.matrix))))
 
 
-def roll(settings: SpatialSettings, spacing_mm: Sequence[float], rng: Generator) -> SpatialParameters:
+def roll(settings: Augmentation, spacing_mm: Sequence[float], rng: Generator) -> SpatialParameters:
     """Draw the parameters for one patch of ``len(spacing_mm)`` axes.
 
     Rotation happens in millimetres, so that it stays a rotation on anisotropic voxels.
     """
     dims = len(spacing_mm)
     matrix = np.eye(dims)
-    if rng.random() < settings.rotate_probability:
-        matrix = _rotation(rng.uniform(-settings.rotate_degrees, settings.rotate_degrees, size=3 if dims == 3 else 1))
-    if rng.random() < settings.scale_probability:
-        low, high = settings.scale_factor
+    if rotate := drawn(settings.rotate, rng):
+        matrix = _rotation(rng.uniform(-rotate.degrees, rotate.degrees, size=3 if dims == 3 else 1))
+    if scale := drawn(settings.scale, rng):
+        low, high = scale.factor
         # drawn in the logarithm, so that halving is as likely as doubling
         matrix = matrix / math.exp(rng.uniform(math.log(low), math.log(high)))
     spacing = np.asarray(spacing_mm, dtype=float)
     matrix = matrix * spacing[None, :] / spacing[:, None]
     for axis in range(dims):
-        if rng.random() < settings.flip_probability and axis in settings.flip_axes:
+        if (flip := drawn(settings.flip, rng)) and axis in [AXES[name] for name in flip.axes]:
             matrix[:, axis] *= -1.0
     shift = np.zeros(dims)
-    if rng.random() < settings.translate_probability:
-        shift = rng.uniform(-settings.translate_mm, settings.translate_mm, size=dims) / spacing
+    if translate := drawn(settings.translate, rng):
+        shift = rng.uniform(-translate.mm, translate.mm, size=dims) / spacing
     displacement = None
-    if rng.random() < settings.elastic_probability:
-        points = (dims, *([settings.elastic_control_points] * dims))
-        displacement = rng.normal(0.0, settings.elastic_displacement_voxels, size=points).astype(np.float32)
+    if elastic := drawn(settings.elastic, rng):
+        points = (dims, *([elastic.control_points] * dims))
+        displacement = rng.normal(0.0, elastic.displacement_voxels, size=points).astype(np.float32)
     return SpatialParameters(matrix, shift, displacement)
 
 

@@ -1,20 +1,33 @@
 """A sample is a pure function of (seed, index), and holds exactly the voxels around its centre."""
 
 import warnings
+from dataclasses import fields
 
 import numpy as np
 import pytest
 import torch
 
-from medseg.data.dataset import Augmentation, PatchDataset
+from medseg.data.dataset import PatchDataset
 from medseg.data.sampling import Sampling
 from medseg.model.view import View
-from medseg.transforms.intensity import IntensitySettings
-from medseg.transforms.spatial import SpatialSettings
+from medseg.transforms.settings import (
+    Augmentation,
+    Blur,
+    ClassShift,
+    Contrast,
+    Elastic,
+    Flip,
+    Gamma,
+    LowResolution,
+    Noise,
+    Rotate,
+    Scale,
+    Translate,
+    Truncate,
+)
 
 AUGMENTED = Augmentation(
-    spatial=SpatialSettings(0.5, (0, 1), rotate_probability=0.5, rotate_degrees=20.0, elastic_probability=0.5),
-    intensity=IntensitySettings(noise_probability=1.0, noise_std=(0.1, 0.1)),
+    flip=Flip(0.5, ("R", "A")), rotate=Rotate(0.5, 20.0), elastic=Elastic(0.5), noise=Noise(1.0, (0.1, 0.1))
 )
 SHAPE = (9, 8, 7)
 
@@ -104,8 +117,7 @@ def test_crop_of_a_whole_study_may_be_changed_and_leaves_the_cache_alone(studies
 
 
 def test_enlarging_keeps_the_centre_voxel_and_air_lies_outside(studies):
-    settings = SpatialSettings(scale_probability=1.0, scale_factor=(0.5, 0.5))
-    sample = dataset(studies[1:], SHAPE, Augmentation(spatial=settings))[0]
+    sample = dataset(studies[1:], SHAPE, Augmentation(scale=Scale(1.0, (0.5, 0.5))))[0]
     image = sample["image"][0]
     middle = np.arange(9 * 8 * 7).reshape(SHAPE)[4, :, 3].astype(np.float32) / 512
     assert image[4, 2:6, 3].tolist() == pytest.approx(
@@ -113,3 +125,28 @@ def test_enlarging_keeps_the_centre_voxel_and_air_lies_outside(studies):
     )
     assert image[0].max() == 0
     assert image[-1].max() == 0
+
+
+ALONE = Augmentation(
+    flip=Flip(1.0),
+    rotate=Rotate(1.0),
+    scale=Scale(1.0),
+    translate=Translate(1.0),
+    elastic=Elastic(1.0),
+    class_shift=ClassShift(1.0),
+    truncate=Truncate(1.0, (0.5, 0.5)),
+    noise=Noise(1.0),
+    blur=Blur(1.0),
+    contrast=Contrast(1.0),
+    gamma=Gamma(1.0),
+    low_resolution=LowResolution(1.0, (0.5, 0.5)),
+)
+
+
+@pytest.mark.parametrize("part", [field.name for field in fields(Augmentation)])
+def test_every_part_of_the_augmentation_acts_by_itself(studies, part):
+    plain, changed = (
+        dataset(studies[1:], (5, 4, 4), augmentation)[0]
+        for augmentation in (Augmentation(), Augmentation(**{part: getattr(ALONE, part)}))
+    )
+    assert not torch.equal(changed["image"], plain["image"])

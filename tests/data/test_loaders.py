@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 import torch
 
-from medseg.data.dataset import Augmentation, PatchDataset
 from medseg.data.loaders import Batches, BatchRange
+from medseg.data.dataset import PatchDataset
 from medseg.data.sampling import Sampling
 from medseg.model.view import View
-from medseg.transforms.intensity import IntensitySettings
+from medseg.transforms.settings import Augmentation, Noise
 
 
 @pytest.fixture
 def dataset(cached_study):
     image = np.random.default_rng(0).random((8, 8, 6))
     studies = [cached_study(image, image > 0.5, name) for name in ("s1", "s2", "s3")]
-    noise = IntensitySettings(noise_probability=0.5, noise_std=(0.0, 0.1))
-    return PatchDataset(studies, Sampling((4, 4, 4), 0.5, {}), Augmentation(intensity=noise), seed=0, view=View())
+    noise = Noise(0.5, (0.0, 0.1))
+    return PatchDataset(studies, Sampling((4, 4, 4), 0.5, {}), Augmentation(noise=noise), seed=0, view=View())
 
 
 def assert_equal(some, others):

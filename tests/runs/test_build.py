@@ -15,7 +15,7 @@ from medseg.runs import build
 from medseg.config.load import load_pipeline
 from medseg.config.schema import PipelineConfig
 from medseg.data.cache import CachedStudy
-from medseg.data.dataset import Augmentation, PatchDataset
+from medseg.data.dataset import PatchDataset
 from medseg.errors import CheckpointError, ConfigError, GeometryError
 from medseg.evaluation import ScoringOptions
 from medseg.model.crf import CRF
@@ -23,10 +23,7 @@ from medseg.model.inference import Locate
 from medseg.model.view import View
 from medseg.networks import build_network
 from medseg.training.distributed import World
-from medseg.transforms.anatomy import AnatomySettings
-from medseg.transforms.intensity import IntensitySettings
 from medseg.transforms.settings import Preprocessing
-from medseg.transforms.spatial import SpatialSettings
 from medseg.types import LabelMap, Study
 
 Config = Callable[..., PipelineConfig]
@@ -245,62 +242,9 @@ class TestEncoderWeights:
         assert build.model_spec(config).options.keys() == {"encoder", "width", "atrous_rates"}
 
 
-AUGMENTATION = """{
-  flip: {probability: 0.11, axes: [R, A]}, rotate: {probability: 0.12, degrees: 13},
-  scale: {probability: 0.14, factor: [0.7, 1.4]}, translate: {probability: 0.13, mm: 7},
-  elastic: {probability: 0.15, displacement_voxels: 3, control_points: 5},
-  class_shift: {probability: 0.22, shift: [-0.2, 0.1]}, truncate: {probability: 0.23, share: [0.3, 0.9]},
-  noise: {probability: 0.16, std: [0.01, 0.2]}, blur: {probability: 0.17, sigma_voxels: [0.4, 1.1]},
-  contrast: {probability: 0.18, factor: [0.6, 1.3], shift: [-0.1, 0.1]},
-  gamma: {probability: 0.19, gamma: [0.8, 1.2]}, low_resolution: {probability: 0.21, zoom: [0.4, 0.9]}}"""
-
-
 class TestDataset:
     def _dataset(self, config: PipelineConfig) -> PatchDataset:
         return build.dataset(config, [_cached("a", {0: 1, 1: 1})])
-
-    def test_every_augmentation_arrives(self, tiny_config: Config) -> None:
-        found = self._dataset(tiny_config(f"augmentation={AUGMENTATION}")).augmentation
-        assert found.spatial == SpatialSettings(
-            flip_probability=0.11,
-            flip_axes=(0, 1),
-            rotate_probability=0.12,
-            rotate_degrees=13.0,
-            scale_probability=0.14,
-            scale_factor=(0.7, 1.4),
-            translate_probability=0.13,
-            translate_mm=7.0,
-            elastic_probability=0.15,
-            elastic_displacement_voxels=3.0,
-            elastic_control_points=5,
-        )
-        assert found.anatomy == AnatomySettings(
-            class_shift_probability=0.22,
-            class_shift_shift=(-0.2, 0.1),
-            truncate_probability=0.23,
-            truncate_share=(0.3, 0.9),
-        )
-        assert found.intensity == IntensitySettings(
-            noise_probability=0.16,
-            noise_std=(0.01, 0.2),
-            blur_probability=0.17,
-            blur_sigma_voxels=(0.4, 1.1),
-            contrast_probability=0.18,
-            contrast_factor=(0.6, 1.3),
-            contrast_shift=(-0.1, 0.1),
-            gamma_probability=0.19,
-            gamma=(0.8, 1.2),
-            low_resolution_probability=0.21,
-            low_resolution_zoom=(0.4, 0.9),
-        )
-
-    def test_augmentation_of_every_name_is_in_that_test(self, tiny_config: Config) -> None:
-        section = tiny_config(f"augmentation={AUGMENTATION}").augmentation
-        assert None not in section.model_dump().values()
-
-    def test_without_augmentation_all_is_off(self, tiny_config: Config) -> None:
-        found = self._dataset(tiny_config()).augmentation
-        assert found == Augmentation()
 
     def test_sampling_seed_and_mode_arrive(self, tiny_config: Config) -> None:
         dataset = self._dataset(

@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from medseg.transforms.anatomy import AnatomySettings, augment_anatomy, shift_class, truncate
+from medseg.transforms.anatomy import augment_anatomy, shift_class, truncate
+from medseg.transforms.settings import Augmentation, ClassShift, Truncate
 
 
 def test_shift_acts_inside_the_class_and_fades_at_its_border():
@@ -27,7 +28,7 @@ def test_truncation_leaves_air_and_background_outside():
 def test_every_class_moves_by_its_own_amount_and_ignored_voxels_do_not():
     label = torch.zeros((12, 12, 12), dtype=torch.uint8)
     label[:4], label[8:], label[:, 11] = 1, 2, 255
-    settings = AnatomySettings(class_shift_probability=1.0, class_shift_shift=(0.1, 0.2))
+    settings = Augmentation(class_shift=ClassShift(1.0, (0.1, 0.2)))
     image, same = augment_anatomy(torch.zeros((1, 12, 12, 12)), label, settings, np.random.default_rng(0))
     assert 0.1 <= image[0, 1, 5, 5] <= 0.2
     assert 0.1 <= image[0, 10, 5, 5] <= 0.2
@@ -38,20 +39,20 @@ def test_every_class_moves_by_its_own_amount_and_ignored_voxels_do_not():
 
 
 def test_slices_are_never_truncated():
-    settings = AnatomySettings(truncate_probability=1.0, truncate_share=(0.1, 0.1))
+    settings = Augmentation(truncate=Truncate(1.0, (0.1, 0.1)))
     image, _ = augment_anatomy(
         torch.ones((1, 8, 8)), torch.ones((8, 8), dtype=torch.uint8), settings, np.random.default_rng(0)
     )
     assert image.min() == 1
 
 
-def test_equal_generators_give_equal_patches_and_chances_of_zero_do_nothing():
+def test_equal_generators_give_equal_patches_and_what_is_off_does_nothing():
     image, label = torch.rand((1, 6, 6, 6)), torch.randint(0, 3, (6, 6, 6), dtype=torch.uint8)
-    settings = AnatomySettings(1.0, (-0.2, 0.2), 1.0, (0.3, 0.8))
+    settings = Augmentation(class_shift=ClassShift(1.0, (-0.2, 0.2)), truncate=Truncate(1.0, (0.3, 0.8)))
     first = augment_anatomy(image, label, settings, np.random.default_rng(7))
     again = augment_anatomy(image, label, settings, np.random.default_rng(7))
     assert torch.equal(first[0], again[0])
     assert torch.equal(first[1], again[1])
-    untouched = augment_anatomy(image, label, AnatomySettings(), np.random.default_rng(7))
+    untouched = augment_anatomy(image, label, Augmentation(), np.random.default_rng(7))
     assert torch.equal(untouched[0], image)
     assert torch.equal(untouched[1], label)

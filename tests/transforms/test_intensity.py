@@ -6,20 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from medseg.transforms.intensity import IntensitySettings, augment_intensity, blur, contrast, gamma, low_resolution
+from medseg.transforms.intensity import augment_intensity, blur, contrast, gamma, low_resolution
+from medseg.transforms.settings import Augmentation, Blur, Contrast, Gamma, LowResolution, Noise
 
-EVERYTHING = IntensitySettings(
-    noise_probability=0.5,
-    noise_std=(0.0, 0.1),
-    blur_probability=0.5,
-    blur_sigma_voxels=(0.5, 1.0),
-    contrast_probability=0.5,
-    contrast_factor=(0.5, 1.5),
-    contrast_shift=(-0.2, 0.2),
-    gamma_probability=0.5,
-    gamma=(0.7, 1.5),
-    low_resolution_probability=0.5,
-    low_resolution_zoom=(0.5, 1.0),
+EVERYTHING = Augmentation(
+    noise=Noise(0.5, (0.0, 0.1)),
+    blur=Blur(0.5, (0.5, 1.0)),
+    contrast=Contrast(0.5, (0.5, 1.5), (-0.2, 0.2)),
+    gamma=Gamma(0.5, (0.7, 1.5)),
+    low_resolution=LowResolution(0.5, (0.5, 1.0)),
 )
 
 
@@ -33,8 +28,8 @@ def image():
     return torch.rand((2, 8, 7, 6), generator=torch.Generator().manual_seed(0))
 
 
-def test_chances_of_zero_change_nothing(image):
-    assert torch.equal(augment_intensity(image, IntensitySettings(), np.random.default_rng(0)), image)
+def test_what_is_off_changes_nothing(image):
+    assert torch.equal(augment_intensity(image, Augmentation(), np.random.default_rng(0)), image)
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -58,7 +53,7 @@ def test_contrast_stretches_about_the_mean_and_shifts():
 
 
 def test_result_is_clipped_as_the_window_clips():
-    settings = IntensitySettings(contrast_probability=1.0, contrast_factor=(2.0, 2.0), contrast_shift=(0.1, 0.1))
+    settings = Augmentation(contrast=Contrast(1.0, (2.0, 2.0), (0.1, 0.1)))
     result = augment_intensity(line(0.0, 0.5, 1.0), settings, np.random.default_rng(0))
     assert torch.allclose(result, line(0.0, 0.6, 1.0))
 
@@ -76,7 +71,7 @@ def test_low_resolution_picks_and_joins_by_lines():
 
 
 def test_noise_has_the_standard_deviation_asked_for():
-    settings = IntensitySettings(noise_probability=1.0, noise_std=(0.05, 0.05))
+    settings = Augmentation(noise=Noise(1.0, (0.05, 0.05)))
     noise = augment_intensity(torch.full((1, 64, 64), 0.5), settings, np.random.default_rng(0)) - 0.5
     assert noise.std() == pytest.approx(0.05, rel=0.05)
     assert noise.mean() == pytest.approx(0.0, abs=0.003)

@@ -1,29 +1,18 @@
 """Spatial augmentation by known moves: mirrored, turned, enlarged, pushed; image and label as one."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from medseg.transforms.spatial import (
-    SpatialParameters,
-    SpatialSettings,
-    _sampling_grid,
-    apply_spatial,
-    roll,
-    source_size,
-)
+from medseg.transforms.settings import Augmentation, Elastic, Flip, Rotate, Scale, Translate
+from medseg.transforms.spatial import SpatialParameters, _sampling_grid, apply_spatial, roll, source_size
 
-TURN = {"rotate_probability": 1.0, "rotate_degrees": 30.0}
-LINEAR = {"flip_probability": 0.5, "flip_axes": (0, 1), **TURN, "scale_probability": 1.0, "scale_factor": (0.7, 1.4)}
-EVERYTHING = SpatialSettings(
-    **LINEAR,
-    translate_probability=1.0,
-    translate_mm=4.0,
-    elastic_probability=1.0,
-    elastic_displacement_voxels=3.0,
-)
+TURN = Augmentation(rotate=Rotate(1.0, 30.0))
+LINEAR = replace(TURN, flip=Flip(0.5, ("R", "A")), scale=Scale(1.0, (0.7, 1.4)))
+EVERYTHING = replace(LINEAR, translate=Translate(1.0, 4.0), elastic=Elastic(1.0, 3.0))
 
 
 class Rigged:
@@ -63,25 +52,26 @@ def test_same_generator_rolls_the_same_move(spacing):
 
 
 @pytest.mark.parametrize("patch", [(5, 4), (5, 4, 3)])
-def test_chances_of_zero_change_nothing(patch):
-    parameters = roll(SpatialSettings(), (0.7, 1.1, 5.0)[: len(patch)], np.random.default_rng(0))
+def test_what_is_off_changes_nothing(patch):
+    parameters = roll(Augmentation(), (0.7, 1.1, 5.0)[: len(patch)], np.random.default_rng(0))
     assert source_size(parameters, patch) == patch
     image, label, new_image, new_label = moved(parameters, patch)
     assert torch.equal(new_image, image)
     assert torch.equal(new_label, label)
 
 
-@pytest.mark.parametrize(("axes", "patch"), [((0,), (5, 4)), ((0, 1), (4, 4)), ((2,), (3, 4, 5)), ((0, 2), (4, 5, 6))])
+@pytest.mark.parametrize(("axes", "patch"), [("R", (5, 4)), ("RA", (4, 4)), ("S", (3, 4, 5)), ("RS", (4, 5, 6))])
 def test_flips_are_exact_and_only_along_the_axes_asked_for(axes, patch):
-    settings = SpatialSettings(flip_probability=1.0, flip_axes=axes)
+    settings = Augmentation(flip=Flip(1.0, tuple(axes)))
     parameters = roll(settings, (0.7, 0.9, 5.0)[: len(patch)], np.random.default_rng(0))
+    mirrored = ["RAS".index(a) for a in axes]
     image, label, new_image, new_label = moved(parameters, patch)
-    assert torch.equal(new_image, image.flip([a + 1 for a in axes]))
-    assert torch.equal(new_label, label.flip(axes))
+    assert torch.equal(new_image, image.flip([a + 1 for a in mirrored]))
+    assert torch.equal(new_label, label.flip(mirrored))
 
 
 def test_each_axis_is_flipped_in_half_of_the_rolls():
-    settings = SpatialSettings(flip_probability=0.5, flip_axes=(0, 1))
+    settings = Augmentation(flip=Flip(0.5, ("R", "A")))
     rng = np.random.default_rng(0)
     signs = np.array([np.diag(roll(settings, (1.0, 1.0, 1.0), rng).matrix) for _ in range(400)])
     assert (signs < 0).mean(axis=0) == pytest.approx([0.5, 0.5, 0.0], abs=0.08)
@@ -97,7 +87,7 @@ def test_each_axis_is_flipped_in_half_of_the_rolls():
     ],
 )
 def test_right_angle_equals_rot90(angles, patch, plane):
-    settings = SpatialSettings(rotate_probability=1.0, rotate_degrees=90.0)
+    settings = Augmentation(rotate=Rotate(1.0, 90.0))
     parameters = roll(settings, (2.0,) * len(patch), Rigged(*angles))
     image, label, new_image, new_label = moved(parameters, patch)
     assert torch.allclose(new_image, image.rot90(-1, [a + 1 for a in plane]), atol=1e-5)
@@ -106,7 +96,7 @@ def test_right_angle_equals_rot90(angles, patch, plane):
 
 @pytest.mark.parametrize("patch", [(6, 5), (6, 5, 4)])
 def test_scale_two_enlarges_about_the_centre(patch):
-    settings = SpatialSettings(scale_probability=1.0, scale_factor=(0.5, 2.0))
+    settings = Augmentation(scale=Scale(1.0, (0.5, 2.0)))
     parameters = roll(settings, (1.0,) * len(patch), Rigged(math.log(2.0)))
     source = source_size(parameters, patch)
     assert source == (4, 3, 4)[: len(patch)]  # half of the voxels from centre to centre, of the patch's parity
@@ -116,7 +106,7 @@ def test_scale_two_enlarges_about_the_centre(patch):
 
 
 def test_scale_is_drawn_between_its_bounds_and_its_median_is_their_geometric_mean():
-    settings = SpatialSettings(scale_probability=1.0, scale_factor=(0.5, 2.0))
+    settings = Augmentation(scale=Scale(1.0, (0.5, 2.0)))
     rng = np.random.default_rng(0)
     factors = [1 / roll(settings, (1.0, 1.0), rng).matrix[0, 0] for _ in range(500)]
     assert 0.5 <= min(factors) < 0.52
@@ -126,7 +116,7 @@ def test_scale_is_drawn_between_its_bounds_and_its_median_is_their_geometric_mea
 
 def test_rotation_on_anisotropic_voxels_is_a_rotation_in_millimetres():
     spacing = np.array([0.7, 0.8, 5.0])
-    settings = SpatialSettings(rotate_probability=1.0, rotate_degrees=40.0)
+    settings = Augmentation(rotate=Rotate(1.0, 40.0))
     in_voxels = roll(settings, spacing, np.random.default_rng(1)).matrix
     in_mm = in_voxels * spacing[:, None] / spacing[None, :]
     assert np.allclose(in_mm @ in_mm.T, np.eye(3))
@@ -138,7 +128,7 @@ def test_rotation_on_anisotropic_voxels_is_a_rotation_in_millimetres():
 @pytest.mark.parametrize(("shift", "start"), [((2, -1), (4, 0)), ((0, 3), (0, 6))])
 def test_image_and_label_move_by_whole_voxels(shift, start, by_translation):
     pushed = np.array(shift, np.float32)[:, None, None] * np.ones((2, 4, 4), np.float32)
-    settings = SpatialSettings(translate_probability=1.0, translate_mm=20.0)
+    settings = Augmentation(translate=Translate(1.0, 20.0))
     translated = roll(settings, (2.0, 5.0), Rigged(shift[0] * 2.0, shift[1] * 5.0))  # drawn in millimetres
     parameters = translated if by_translation else SpatialParameters(np.eye(2), np.zeros(2), pushed)
     image, label, new_image, new_label = moved(parameters, (6, 7))
@@ -172,17 +162,16 @@ def test_source_is_large_enough_for_every_roll(patch):
 
 @pytest.mark.parametrize("patch", [(16, 9), (9, 8, 5)])
 def test_constant_slope_stays_one_under_rotation_and_scale(patch):
-    settings = SpatialSettings(**LINEAR)
     gradient = np.array([1.0, -2.0, 3.0][: len(patch)])
     for seed in range(10):
-        parameters = roll(settings, (0.8, 0.8, 3.0)[: len(patch)], np.random.default_rng(seed))
+        parameters = roll(LINEAR, (0.8, 0.8, 3.0)[: len(patch)], np.random.default_rng(seed))
         source = source_size(parameters, patch)
         image, _ = apply_spatial(ramp(source, gradient), torch.zeros(source, dtype=torch.uint8), parameters, patch)
         assert torch.allclose(image, ramp(patch, gradient @ parameters.matrix).float(), atol=1e-3)
 
 
 def test_ignored_voxels_stay_ignored():
-    parameters = roll(SpatialSettings(**TURN), (1.0, 1.0), np.random.default_rng(0))
+    parameters = roll(TURN, (1.0, 1.0), np.random.default_rng(0))
     source = source_size(parameters, (8, 8))
     _, label = apply_spatial(torch.zeros((1, *source)), torch.full(source, 255, dtype=torch.uint8), parameters, (8, 8))
     assert label.unique().tolist() == [255]
