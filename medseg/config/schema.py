@@ -6,65 +6,22 @@ Nothing here reads files; ``config.load`` turns YAML into a ``PipelineConfig`` a
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from medseg.config.agreement import disagreements
-from medseg.config.section import Fraction, LabelValues, NotNegative, Positive, PositiveInt, Section
+from medseg.config.section import Fraction, NotNegative, Positive, PositiveInt, Section
+from medseg.data.settings import DataSettings
 from medseg.model.classes import Classes
 from medseg.model.inference import Inference
 from medseg.model.view import View
 from medseg.settings import MACHINE_PATH, MAY_CHANGE, NAMES_CLASSES
-from medseg.study.label_map import NOT_CLASSES
-from medseg.study.label_map import parse_labels as parse_labels
+from medseg.study.label_map import LabelEntries, parse_labels
 from medseg.training.settings import Training
 from medseg.transforms.settings import Augmentation, Preprocessing
-from medseg.types import LabelMap, Mode
-
-_NAMES_VALUES = replace(NAMES_CLASSES, also=NOT_CLASSES)
-
-
-class DataConfig(Section):
-    """Which studies, and how they reach the network."""
-
-    manifest: Annotated[Path, MACHINE_PATH]
-    """CSV with the columns study_id, subject_id, fold, image, label (and, optionally, label_map), relative to the
-    working directory."""
-    root: Annotated[Path, MACHINE_PATH] = Path(".")
-    """Folder that the manifest's paths are relative to, and may not leave."""
-    fold: int | Literal["all"] = 0
-    """Fold that validates; the others train. "all" trains on every fold and validates on none."""
-    label_maps: dict[str, Annotated[dict[str, LabelValues | Literal["rest"]], _NAMES_VALUES]] = {}
-    """Other meanings of label values, for rows whose label_map column names one; each names classes of `labels`."""
-    mode: Mode = "patch"
-    """slice (2D), slab (2.5D: neighbouring slices as channels) or patch (3D)."""
-    slab_neighbours: Annotated[int, Field(ge=1)] = 1
-    """Slices on each side of the centre that become channels; only in mode slab."""
-    patch_size: Annotated[list[PositiveInt], Field(min_length=2, max_length=3)]
-    """Voxels of a training crop on the network grid: two numbers in modes slice and slab, three in patch."""
-    batch_size: PositiveInt = 2
-    """Crops per step over all processes."""
-    foreground_share: Fraction = 0.5
-    """Share of crops centred on a voxel of a foreground class; the rest lie anywhere."""
-    class_shares: Annotated[dict[str, NotNegative], NAMES_CLASSES] = {}
-    """Relative share of each class among the foreground crops; classes not named get 1."""
-    num_workers: Annotated[int, Field(ge=0), MAY_CHANGE] = 0
-    """Processes that prepare batches; 0 prepares them in the training process."""
-    cache_dir: Annotated[Path | None, MACHINE_PATH, MAY_CHANGE] = None
-    """Where preprocessed studies are kept as memory maps; default runs/cache."""
-
-    @field_validator("label_maps")
-    @classmethod
-    def _label_maps_make_maps(cls, value: dict[str, Any]) -> dict[str, Any]:
-        for name, entries in value.items():
-            try:
-                parse_labels(entries)
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from error
-        return value
+from medseg.types import LabelMap
 
 
 class NetworkConfig(Section):
@@ -158,9 +115,9 @@ class PipelineConfig(Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     """Names the run folder runs/<name>/ and the MLflow experiment."""
-    labels: dict[str, LabelValues | Literal["rest"]]
+    labels: LabelEntries
     """Class name -> value(s) in the label files; `ignore: [5]` and `background: rest` are understood."""
-    data: DataConfig
+    data: DataSettings
     preprocessing: Preprocessing = Preprocessing()
     augmentation: Augmentation = Augmentation()
     network: NetworkConfig
@@ -173,7 +130,7 @@ class PipelineConfig(Section):
 
     @field_validator("labels")
     @classmethod
-    def _labels_make_a_map(cls, value: dict[str, Any]) -> dict[str, Any]:
+    def _labels_make_a_map(cls, value: LabelEntries) -> LabelEntries:
         parse_labels(value)
         return value
 
@@ -187,7 +144,7 @@ class PipelineConfig(Section):
     @property
     def label_map(self) -> LabelMap:
         """``labels`` as a LabelMap."""
-        return parse_labels(dict(self.labels))
+        return parse_labels(self.labels)
 
     @property
     def classes(self) -> Classes:
@@ -197,4 +154,4 @@ class PipelineConfig(Section):
     @property
     def view(self) -> View:
         """How the network sees a study."""
-        return View(self.data.mode, self.data.slab_neighbours if self.data.mode == "slab" else 0)
+        return self.data.view

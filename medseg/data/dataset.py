@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from medseg.data.cache import CachedStudy
-from medseg.data.sampling import Sampling, crop, draw_centre, sample_generator, study_of
-from medseg.model.view import View
+from medseg.data.sampling import crop, draw_centre, sample_generator, study_of
+from medseg.data.settings import DataSettings
+from medseg.model.classes import Classes
 from medseg.transforms.anatomy import augment_anatomy
 from medseg.transforms.intensity import augment_intensity
 from medseg.transforms.settings import Augmentation
@@ -35,33 +36,42 @@ class PatchDataset(Dataset[Sample]):
 
     Args:
         studies: cached studies; every one is visited once before any is visited again.
-        sampling: how crops are chosen.
+        settings: how crops are chosen, and how the network sees them.
         augmentation: what is done to them.
+        classes: whose shares of the crops the settings name.
         seed: the run's seed.
-        view: how the network sees a study.
     """
 
     def __init__(
         self,
         studies: Sequence[CachedStudy],
-        sampling: Sampling,
+        settings: DataSettings,
         augmentation: Augmentation,
         *,
+        classes: Classes,
         seed: int,
-        view: View,
     ) -> None:
         self.studies = list(studies)
-        self.sampling = sampling
+        self.view = settings.view
+        self.patch_size = self.view.extent(settings.patch_size)
+        self.foreground_share = settings.foreground_share
+        self.class_shares = {classes.index(name): share for name, share in settings.class_shares.items()}
         self.augmentation = augmentation
         self.seed = seed
-        self.view = view
 
     def __getitem__(self, index: int) -> Sample:
         study = self.studies[study_of(self.seed, index, len(self.studies))]
         rng = sample_generator(self.seed, index)
-        centre = draw_centre(self.sampling, study.shape, study.voxels, rng)
+        centre = draw_centre(
+            study.shape,
+            study.voxels,
+            rng,
+            size=self.patch_size,
+            foreground_share=self.foreground_share,
+            class_shares=self.class_shares,
+        )
         dims = self.view.spatial_dims
-        patch_size = self.sampling.patch_size[:dims]
+        patch_size = self.patch_size[:dims]
         parameters = roll(self.augmentation, study.spacing_mm[:dims], rng)
         size = source_size(parameters, patch_size)
         image, label = self._cut(study, centre, size)

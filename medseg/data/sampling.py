@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from medseg.types import IGNORE_INDEX
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How crops are chosen.
-
-    Attributes:
-        patch_size: voxels along I, J, K of the crop's centre part; K is 1 for slices and slabs.
-        foreground_share: share of crops centred on a foreground voxel.
-        class_shares: class index -> relative share among those; classes not named get 1.
-    """
-
-    patch_size: tuple[int, int, int]
-    foreground_share: float
-    class_shares: Mapping[int, float]
 
 
 def sample_generator(seed: int, index: int) -> Generator:
@@ -40,31 +24,38 @@ def study_of(seed: int, index: int, num_studies: int) -> int:
 
 
 def draw_centre(
-    sampling: Sampling, shape: Sequence[int], voxels: Mapping[int, NDArray[np.int64]], rng: Generator
+    shape: Sequence[int],
+    voxels: Mapping[int, NDArray[np.int64]],
+    rng: Generator,
+    *,
+    size: Sequence[int],
+    foreground_share: float,
+    class_shares: Mapping[int, float],
 ) -> tuple[int, ...]:
     """Draw the centre voxel of a crop.
 
     Args:
-        sampling: how crops are chosen.
         shape: the study's I, J, K.
         voxels: class index -> flat positions (from the cache).
         rng: the sample's generator.
+        size: voxels along I, J, K of the crop's centre part; K is 1 for slices and slabs.
+        foreground_share: share of crops centred on a foreground voxel.
+        class_shares: class index -> relative share among those; classes not named get 1.
 
     Returns:
         A centre whose crop lies inside the study wherever the study is large enough; along an axis where it is not,
         the study's own centre.
     """
-    wanted = rng.random() < sampling.foreground_share
-    classes = [c for c in sorted(voxels) if c not in (0, IGNORE_INDEX) and sampling.class_shares.get(c, 1.0) > 0]
+    wanted = rng.random() < foreground_share
+    classes = [c for c in sorted(voxels) if c not in (0, IGNORE_INDEX) and class_shares.get(c, 1.0) > 0]
     if wanted and classes:
-        shares = np.array([sampling.class_shares.get(c, 1.0) for c in classes])
+        shares = np.array([class_shares.get(c, 1.0) for c in classes])
         chosen = classes[int(rng.choice(len(classes), p=shares / shares.sum()))]
         flat = int(voxels[chosen][rng.integers(len(voxels[chosen]))])
         centre = [int(c) for c in np.unravel_index(flat, tuple(shape))]
     else:
         centre = [int(rng.integers(n)) for n in shape]
-    inside = zip(centre, shape, sampling.patch_size, strict=True)
-    return tuple(_keep_inside(c, n, size) for c, n, size in inside)
+    return tuple(_keep_inside(c, n, width) for c, n, width in zip(centre, shape, size, strict=True))
 
 
 def _keep_inside(centre: int, length: int, size: int) -> int:

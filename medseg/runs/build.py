@@ -120,7 +120,7 @@ def model_spec(config: PipelineConfig) -> ModelSpec:
         crf = crf.filled(view.spatial_dims)
     if locate is not None and locate.model is not None:
         locate = replace(locate, model=Path(COARSE_MODEL))  # copied into the model's own folder: see ``run``
-    size = inference.window_size or tuple(config.data.patch_size)
+    size = inference.window_size or config.data.patch_size
     return ModelSpec(
         network=config.network.name,
         options=config.network.options,
@@ -162,19 +162,9 @@ def _load_pretrained(net: nn.Module, path: Path, settings: NetworkConfig) -> Non
 def dataset(config: PipelineConfig, studies: Sequence[CachedStudy]) -> PatchDataset:
     """Endless crops of the cached training studies."""
     from medseg.data.dataset import PatchDataset
-    from medseg.data.sampling import Sampling
 
-    names = config.label_map.names
     return PatchDataset(
-        studies,
-        Sampling(
-            patch_size=config.view.extent(config.data.patch_size),
-            foreground_share=config.data.foreground_share,
-            class_shares={names.index(n) + 1: share for n, share in config.data.class_shares.items()},
-        ),
-        config.augmentation,
-        seed=config.training.seed,
-        view=config.view,
+        studies, config.data, config.augmentation, classes=config.classes, seed=config.training.seed
     )
 
 

@@ -6,7 +6,7 @@ import logging
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from medseg.runs import build
@@ -127,7 +127,7 @@ def cross_validate(config: PipelineConfig, *, display: Display | None = None) ->
     with logged(folder), recorded(parent):
         parent.log_params(config.model_dump(mode="json"))
         for fold in sorted({int(s.fold) for s in studies if s.fold.isdigit()}):
-            data = config.data.model_copy(update={"fold": fold})
+            data = replace(config.data, fold=fold)
             evaluation = config.evaluation.model_copy(update={"split": "validation"})
             of_fold = config.model_copy(update={"data": data, "evaluation": evaluation})
             results.append(run(of_fold, parent=parent.key, suffix=f"-fold{fold}", display=display))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from medseg.types import IGNORE_INDEX, LabelMap
 
 NOT_CLASSES = ("ignore", "background")
 """Keys of ``labels:`` that group file values without making a class of them."""
+
+LabelEntries = Mapping[str, int | list[int] | Literal["rest"]]
+"""A ``labels:`` section as it is written."""
 
 # Class names end up in MLflow metric names, which allow no more than these.
 _CLASS_NAME = re.compile(r"[\w][\w .-]*")

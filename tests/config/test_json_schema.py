@@ -30,7 +30,7 @@ def test_every_section_and_include_are_known_and_nothing_else():
 
 
 def test_descriptions_come_from_the_docstrings():
-    mode = json_schema()["$defs"]["DataConfig"]["properties"]["mode"]
+    mode = json_schema()["$defs"]["DataSettings"]["properties"]["mode"]
     assert mode["description"].startswith("slice (2D)")
     assert mode["enum"] == ["slice", "slab", "patch"]
 

@@ -42,7 +42,7 @@ def mistakes(path, overrides=(), checks=()):
 def test_a_small_pipeline_loads_with_defaults(write):
     config = load_pipeline(write())
     assert config.name == "liver_ct"
-    assert config.data.patch_size == [32, 32, 32]
+    assert config.data.patch_size == (32, 32, 32)
     assert config.network.options == {"output_stride": 16}
     assert config.runs_dir == Path("runs")
 

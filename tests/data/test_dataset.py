@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from medseg.data.dataset import PatchDataset
-from medseg.data.sampling import Sampling
-from medseg.model.view import View
+from medseg.data.settings import DataSettings
+from medseg.model.classes import Classes
 from medseg.transforms.settings import (
     Augmentation,
     Blur,
@@ -30,6 +30,7 @@ AUGMENTED = Augmentation(
     flip=Flip(0.5, ("R", "A")), rotate=Rotate(0.5, 20.0), elastic=Elastic(0.5), noise=Noise(1.0, (0.1, 0.1))
 )
 SHAPE = (9, 8, 7)
+CLASSES = Classes(("liver", "tumour"))
 
 
 @pytest.fixture
@@ -42,16 +43,18 @@ def studies(cached_study):
     return [cached_study(image, first, "s1"), cached_study(image, second, "s2")]
 
 
-def dataset(studies, patch, augmentation=None, **options):
-    options = {"seed": 1, "view": View(), **options}
-    return PatchDataset(studies, Sampling(patch, 1.0, {}), augmentation or Augmentation(), **options)
+SLICE = {"mode": "slice"}
+SLAB = {"mode": "slab", "slab_neighbours": 2}
 
 
-@pytest.mark.parametrize("view", [View(), View("slice"), View("slab", 2)], ids=str)
+def dataset(studies, patch, augmentation=None, seed=1, **options):
+    settings = DataSettings(manifest="m.csv", patch_size=patch, **{"foreground_share": 1.0, **options})
+    return PatchDataset(studies, settings, augmentation or Augmentation(), classes=CLASSES, seed=seed)
+
+
+@pytest.mark.parametrize("view", [{}, SLICE, SLAB], ids=str)
 def test_same_sample_whoever_asks_and_in_whichever_order(studies, view):
-    make = lambda seed=1: dataset(  # noqa: E731
-        studies, (5, 4, 3 if view.mode == "patch" else 1), AUGMENTED, view=view, seed=seed
-    )
+    make = lambda seed=1: dataset(studies, (5, 4) if view else (5, 4, 3), AUGMENTED, seed, **view)  # noqa: E731
     one, other = make(), make()
     forwards = {index: one[index] for index in range(6)}
     for index in (5, 2, 0, 3):
@@ -65,15 +68,15 @@ def test_same_sample_whoever_asks_and_in_whichever_order(studies, view):
 @pytest.mark.parametrize(
     ("patch", "view", "image_shape"),
     [
-        ((5, 4, 3), View(), (1, 5, 4, 3)),
-        ((5, 4, 1), View("slice"), (1, 5, 4)),
-        ((5, 4, 1), View("slab", 2), (5, 5, 4)),
-        ((20, 9, 8), View(), (1, 20, 9, 8)),
+        ((5, 4, 3), {}, (1, 5, 4, 3)),
+        ((5, 4), SLICE, (1, 5, 4)),
+        ((5, 4), SLAB, (5, 5, 4)),
+        ((20, 9, 8), {}, (1, 20, 9, 8)),
     ],
 )
 @pytest.mark.parametrize("augmentation", [Augmentation(), AUGMENTED])
 def test_shapes_and_types_of_every_mode(studies, patch, view, image_shape, augmentation):
-    sample = dataset(studies, patch, augmentation, view=view)[3]
+    sample = dataset(studies, patch, augmentation, **view)[3]
     assert sample["image"].shape == image_shape
     assert sample["label"].shape == image_shape[1:]
     assert (sample["image"].dtype, sample["label"].dtype) == (torch.float32, torch.int64)
@@ -91,7 +94,7 @@ def test_patch_holds_the_voxels_around_its_centre(studies):
 
 @pytest.mark.parametrize(("which", "slices"), [(0, [0, 0, 0, 1, 2]), (1, [2, 3, 4, 5, 6])])
 def test_channels_of_a_slab_are_its_neighbours_and_the_edge_is_repeated(studies, which, slices):
-    sample = dataset(studies[which : which + 1], (3, 3, 1), view=View("slab", 2))[0]
+    sample = dataset(studies[which : which + 1], (3, 3), **SLAB)[0]
     i, j, k = ((4, 4, 0), (5, 3, 4))[which]
     voxels = np.arange(9 * 8 * 7).reshape(SHAPE)[i - 1 : i + 2, j - 1 : j + 2] / 512
     assert np.array_equal(sample["image"], np.moveaxis(voxels[..., slices], -1, 0).astype(np.float32))
@@ -100,8 +103,8 @@ def test_channels_of_a_slab_are_its_neighbours_and_the_edge_is_repeated(studies,
 
 
 def test_slice_is_the_middle_of_the_slab(studies):
-    slab = dataset(studies, (5, 4, 1), view=View("slab", 1))[2]
-    single = dataset(studies, (5, 4, 1), view=View("slice"))[2]
+    slab = dataset(studies, (5, 4), mode="slab", slab_neighbours=1)[2]
+    single = dataset(studies, (5, 4), **SLICE)[2]
     assert torch.equal(slab["image"][1:2], single["image"])
     assert torch.equal(slab["label"], single["label"])
 
@@ -150,3 +153,19 @@ def test_every_part_of_the_augmentation_acts_by_itself(studies, part):
         for augmentation in (Augmentation(), Augmentation(**{part: getattr(ALONE, part)}))
     )
     assert not torch.equal(changed["image"], plain["image"])
+
+
+def test_shares_of_classes_are_asked_for_by_name(cached_study):
+    label = np.zeros(SHAPE)
+    label[4, 4, 3], label[2, 2, 2] = 1, 2
+    study = cached_study(np.zeros(SHAPE), label)
+    for shares, expected in (({"tumour": 0.0}, {1}), ({"liver": 0.0}, {2})):
+        crops = dataset([study], (1, 1, 1), class_shares=shares)
+        assert {int(crops[index]["label"]) for index in range(20)} == expected
+    with pytest.raises(ValueError, match="no 'tumor'; did you mean 'tumour'"):
+        dataset([study], (1, 1, 1), class_shares={"tumor": 1.0})
+
+
+def test_a_patch_of_the_wrong_number_of_axes_is_refused(studies):
+    with pytest.raises(ValueError, match="expected 2 numbers in mode slice"):
+        dataset(studies, (5, 4, 3), **SLICE)

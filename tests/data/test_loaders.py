@@ -6,8 +6,8 @@ import torch
 
 from medseg.data.loaders import Batches, BatchRange
 from medseg.data.dataset import PatchDataset
-from medseg.data.sampling import Sampling
-from medseg.model.view import View
+from medseg.data.settings import DataSettings
+from medseg.model.classes import Classes
 from medseg.transforms.settings import Augmentation, Noise
 
 
@@ -15,8 +15,8 @@ from medseg.transforms.settings import Augmentation, Noise
 def dataset(cached_study):
     image = np.random.default_rng(0).random((8, 8, 6))
     studies = [cached_study(image, image > 0.5, name) for name in ("s1", "s2", "s3")]
-    noise = Noise(0.5, (0.0, 0.1))
-    return PatchDataset(studies, Sampling((4, 4, 4), 0.5, {}), Augmentation(noise=noise), seed=0, view=View())
+    settings, noise = DataSettings(manifest="m.csv", patch_size=(4, 4, 4)), Noise(0.5, (0.0, 0.1))
+    return PatchDataset(studies, settings, Augmentation(noise=noise), classes=Classes(("liver",)), seed=0)
 
 
 def assert_equal(some, others):

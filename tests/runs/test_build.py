@@ -15,7 +15,6 @@ from medseg.runs import build
 from medseg.config.load import load_pipeline
 from medseg.config.schema import PipelineConfig
 from medseg.data.cache import CachedStudy
-from medseg.data.dataset import PatchDataset
 from medseg.errors import CheckpointError, ConfigError, GeometryError
 from medseg.evaluation import ScoringOptions
 from medseg.model.crf import CRF
@@ -242,25 +241,9 @@ class TestEncoderWeights:
         assert build.model_spec(config).options.keys() == {"encoder", "width", "atrous_rates"}
 
 
-class TestDataset:
-    def _dataset(self, config: PipelineConfig) -> PatchDataset:
-        return build.dataset(config, [_cached("a", {0: 1, 1: 1})])
-
-    def test_sampling_seed_and_mode_arrive(self, tiny_config: Config) -> None:
-        dataset = self._dataset(
-            tiny_config(
-                "data.mode=slab",
-                "data.slab_neighbours=2",
-                "data.patch_size=[8, 12]",
-                "data.foreground_share=0.75",
-                "data.class_shares={tumour: 3}",
-                "training.seed=9",
-            )
-        )
-        sampling = dataset.sampling
-        assert (sampling.patch_size, sampling.foreground_share) == ((8, 12, 1), 0.75)
-        assert sampling.class_shares == {2: 3.0}
-        assert (dataset.seed, dataset.view) == (9, View("slab", 2))
+def test_crops_are_a_function_of_the_seed_and_shared_by_the_pipelines_classes(tiny_config: Config) -> None:
+    dataset = build.dataset(tiny_config("data.class_shares={tumour: 3}", "training.seed=9"), [])
+    assert (dataset.seed, dataset.class_shares) == (9, {2: 3.0})
 
 
 class TestLoss:
