@@ -58,6 +58,7 @@ def evaluate(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Score segmentations against references; needs no model."""
+    from medseg.config.explain import checked
     from medseg.evaluation import (
         ScoringOptions,
         evaluate_folders,
@@ -74,14 +75,15 @@ def evaluate(
         raise ConfigError("--images are for the page's viewer: name the page with --report report.html")
     label_map = parse_label_argument(labels)
     other = parse_label_argument(segmentation_labels) if segmentation_labels else None
-    options = ScoringOptions(
-        surface=surface,
-        tolerance_mm=parse_tolerances(tolerance_mm or []),
-        definition=definition.value,
-        lesions=tuple(lesions or ()),
-        min_overlap=min_overlap,
-        empty_as=empty_as.value,
-    )
+    settings = {
+        "surface": surface,
+        "tolerance_mm": parse_tolerances(tolerance_mm or []),
+        "definition": definition.value,
+        "lesions": lesions or [],
+        "min_overlap": min_overlap,
+        "empty_as": empty_as.value,
+    }
+    options = checked(ScoringOptions, settings)
     display = Display(quiet=quiet or as_json)
     with display.stage("evaluating", None):
         evaluation = evaluate_folders(

@@ -23,14 +23,15 @@ _NOUNS: dict[Any, tuple[str, str]] = {
 """Type -> the words for one and for several."""
 
 
-def type_at(path: KeyPath, pipeline: Any) -> Any:
+def type_at(path: KeyPath, pipeline: Any, schema: type = PipelineConfig) -> Any:
     """The annotation of the schema at a key, or None where the schema names no such key.
 
     Args:
         path: keys and list positions.
         pipeline: the plain pipeline, which tells which alternative of a union is meant.
+        schema: what the path starts from.
     """
-    annotation: Any = PipelineConfig
+    annotation: Any = schema
     for part in path:
         annotation = below(annotation, pipeline, part)
         if annotation is None:

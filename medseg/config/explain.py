@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import ValidationError
 
@@ -12,15 +12,19 @@ from medseg.config.fields import base, fields_of, keys, members, names_of, secti
 from medseg.config.problems import Problem, dotted
 from medseg.config.schema import PipelineConfig
 from medseg.config.tree import KeyPath, Node
+from medseg.errors import ConfigError
 from medseg.words import did_you_mean, listed, shown
 
+T = TypeVar("T")
 
-def explain(error: ValidationError, tree: Node) -> list[Problem]:
+
+def explain(error: ValidationError, tree: Node, schema: type = PipelineConfig) -> list[Problem]:
     """One problem for each key that the schema refuses.
 
     Args:
-        error: from validating ``tree.plain`` as a ``PipelineConfig``.
-        tree: the merged pipeline.
+        error: from validating ``tree.plain``.
+        tree: the merged pipeline, or a section.
+        schema: what it was validated as.
 
     Returns:
         The problems with their lines; the key is "" for a finding about the pipeline as a whole, which
@@ -30,11 +34,24 @@ def explain(error: ValidationError, tree: Node) -> list[Problem]:
     found: dict[KeyPath, Problem] = {}
     for detail in error.errors(include_url=False):
         path = _path(detail["loc"], tree, missing=detail["type"] == "missing")
-        path, message = _message(detail, path, plain) if path else ((), detail["msg"])
+        path, message = _message(detail, path, plain, schema) if path else ((), detail["msg"])
         # A value that fits no member of a union is found once a member.
         found.setdefault(path, Problem(dotted(path), message, _last(tree, path).origin))
     # A member of a union that does not fit at all hides the one that nearly does: keep the deepest finding.
     return [p for path, p in found.items() if not any(o[: len(path)] == path and o != path for o in found)]
+
+
+def checked(section: type[T], entries: Mapping[str, Any]) -> T:
+    """A room's settings from entries that are written elsewhere than in a pipeline, as on the command line.
+
+    Raises:
+        ConfigError: one line a mistake, as for a pipeline.
+    """
+    try:
+        return section(**entries)
+    except ValidationError as error:
+        problems = explain(error, Node.of(entries), section)
+        raise ConfigError("\n".join(str(Problem(found.key, found.message)) for found in problems)) from error
 
 
 def _path(loc: Sequence[str | int], tree: Node, *, missing: bool) -> KeyPath:
@@ -53,14 +70,14 @@ def _last(tree: Node, path: KeyPath) -> Node:
     return list(tree.along(path))[-1]
 
 
-def _message(detail: Mapping[str, Any], path: KeyPath, plain: Any) -> tuple[KeyPath, str]:
+def _message(detail: Mapping[str, Any], path: KeyPath, plain: Any, schema: type) -> tuple[KeyPath, str]:
     found = _get(plain, path)
-    annotation = type_at(path, plain)
+    annotation = type_at(path, plain, schema)
     match detail["type"]:
         case "extra_forbidden" | "unexpected_keyword_argument":
-            return path, _unknown_key(path, plain)
+            return path, _unknown_key(path, plain, schema)
         case "missing" if isinstance(path[-1], int):  # a list that is too short for its tuple
-            whole, items = type_at(path[:-1], plain), _get(plain, path[:-1])
+            whole, items = type_at(path[:-1], plain, schema), _get(plain, path[:-1])
             return path[:-1], f"expected {describe(whole)}, found {shown(items)}"
         case "missing":
             return path, f"missing; expected {describe(annotation)}"
@@ -97,16 +114,16 @@ def _hint(annotation: Any, found: Any) -> str:
     return ""
 
 
-def _unknown_key(path: KeyPath, plain: Any) -> str:
+def _unknown_key(path: KeyPath, plain: Any, schema: type) -> str:
     """Name the nearest key of the section, else the same key elsewhere, else what the section knows."""
     section, key = path[:-1], str(path[-1])
-    sections = sections_at(type_at(section, plain), _get(plain, section))
+    sections = sections_at(type_at(section, plain, schema), _get(plain, section))
     known = sorted({name for one in sections for name in fields_of(one)})
     if "." in key and not section:
         return f"unknown key; in a file, write {key.split('.')[0]}: and the rest indented below it"
     if near := did_you_mean(key, known):
         return f"unknown key{near}"
-    elsewhere = list(dict.fromkeys(dotted(other) for other, _ in keys(PipelineConfig) if other[-1] == key))
+    elsewhere = list(dict.fromkeys(dotted(other) for other, _ in keys(schema) if other[-1] == key))
     if 0 < len(elsewhere) <= 3:  # more than that is no hint
         return f"unknown key; did you mean {listed([repr(name) for name in elsewhere])}?"
     return f"unknown key; known here: {', '.join(known)}"

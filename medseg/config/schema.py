@@ -14,10 +14,11 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from medseg.config.agreement import disagreements
 from medseg.config.section import Fraction, NotNegative, Positive, PositiveInt, Section
 from medseg.data.settings import DataSettings
+from medseg.evaluation.options import EvaluationSettings
 from medseg.model.classes import Classes
 from medseg.model.inference import Inference
 from medseg.model.view import View
-from medseg.settings import MACHINE_PATH, MAY_CHANGE, NAMES_CLASSES
+from medseg.settings import MACHINE_PATH, MAY_CHANGE
 from medseg.study.label_map import LabelEntries, parse_labels
 from medseg.training.settings import Training
 from medseg.transforms.settings import Augmentation, Preprocessing
@@ -43,30 +44,6 @@ class NetworkConfig(Section):
         return dict(self.model_extra or {})
 
 
-class EvaluationConfig(Section):
-    """Which studies `run` segments and scores at the end, and by what beside overlap and volume."""
-
-    split: Literal["auto", "train", "validation", "test"] = "auto"
-    """auto: test studies with labels if there are any, else validation, else train."""
-    surface: bool = True
-    """Hausdorff distances, average surface distance and NSD; false saves their time."""
-    tolerance_mm: Annotated[dict[str, Positive], NAMES_CLASSES] = {}
-    """Class -> distance up to which NSD takes two surfaces for one, as in {liver: 7}; other classes get 2 mm."""
-    lesions: Annotated[list[str], NAMES_CLASSES] = []
-    """Classes whose lesions are matched one to one and counted as found, missed or false."""
-    min_overlap: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
-    """IoU from which a lesion of the segmentation may be one of the reference."""
-    empty_as: Literal["nan", "zero", "one"] = "nan"
-    """What overlap and NSD take where reference and segmentation both lack a class: nan leaves it out of the means."""
-    report: bool = True
-    """Write report.html, a page with the scores and a viewer of every study; a second or two a study."""
-
-    @field_validator("lesions")
-    @classmethod
-    def _each_once(cls, value: list[str]) -> list[str]:
-        if len(set(value)) < len(value):
-            raise ValueError(f"expected each class once, found {value}")
-        return value
 
 
 class TrackingConfig(Section):
@@ -123,7 +100,7 @@ class PipelineConfig(Section):
     network: NetworkConfig
     training: Training = Training()
     inference: Inference = Inference()
-    evaluation: Annotated[EvaluationConfig, MAY_CHANGE] = EvaluationConfig()
+    evaluation: Annotated[EvaluationSettings, MAY_CHANGE] = EvaluationSettings()
     tracking: Annotated[TrackingConfig | Literal["none"], MAY_CHANGE] = TrackingConfig()
     runs_dir: Annotated[Path, MACHINE_PATH, MAY_CHANGE] = Path("runs")
     """Folder of all run folders."""

@@ -23,6 +23,9 @@ MAX_VALUES = 20_000
 MAX_DEPTH = 40
 """Nesting of one file; the schema needs 5."""
 
+NOWHERE = Origin("")
+"""Of values that no file and no override holds."""
+
 KeyPath = tuple[str | int, ...]
 """Keys and list positions from the root to a value."""
 
@@ -38,6 +41,13 @@ class Node:
 
     value: Any
     origin: Origin
+
+    @classmethod
+    def of(cls, plain: Any, origin: Origin = NOWHERE) -> Node:
+        """The tree of ordinary dicts, lists and scalars, which were all written at one place."""
+        if isinstance(plain, dict):
+            return cls({key: cls.of(value, origin) for key, value in plain.items()}, origin)
+        return cls([cls.of(value, origin) for value in plain] if isinstance(plain, list) else plain, origin)
 
     @property
     def plain(self) -> Any:

@@ -15,58 +15,56 @@ one side alone lacks the label, and MONAI's HausdorffDistanceMetric infinity or 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, get_args
+from dataclasses import field, fields
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
 
 from medseg.errors import ConfigError
 from medseg.metrics.surface import Definition
+from medseg.settings import NAMES_CLASSES, Positive, settings
 from medseg.words import did_you_mean, listed
 
 EmptyAs = Literal["nan", "zero", "one"]
 """See the module."""
 
 
-@dataclass(frozen=True)
-class ScoringOptions:
-    """How studies are scored; the defaults leave lesions alone.
-
-    Attributes:
-        surface: score Hausdorff distances, ASSD and NSD; they cost most of the time.
-        tolerance_mm: label -> how far apart two surfaces may be for NSD to call them one.
-        default_tolerance_mm: of the labels that ``tolerance_mm`` does not name.
-        definition: what a surface is; see ``metrics.surface``.
-        lesions: labels whose separate lesions are matched and counted.
-        min_overlap: IoU from which two lesions may be one, above 0 and up to 1.
-        empty_as: what Dice, IoU, precision, recall and NSD take where both sides lack the label; distances become 0 for
-            "one" and stay NaN otherwise. Means over a study's classes (mIoU) and scores of pooled voxels always leave
-            such a label out.
-
-    Raises:
-        ConfigError: a number out of range, an unknown choice, or a label twice in ``lesions``.
-    """
+@settings
+class Scoring:
+    """By what studies are scored beside overlap and volume."""
 
     surface: bool = True
-    tolerance_mm: Mapping[str, float] = field(default_factory=dict)
-    default_tolerance_mm: float = 2.0
-    definition: Definition = "elements"
-    lesions: tuple[str, ...] = ()
-    min_overlap: float = 0.1
+    """Hausdorff distances, average surface distance and NSD; false saves their time."""
+    tolerance_mm: Annotated[Mapping[str, Positive], NAMES_CLASSES] = field(default_factory=dict)
+    """Class -> distance up to which NSD takes two surfaces for one, as in {liver: 7}; other classes get 2 mm."""
+    lesions: Annotated[tuple[str, ...], NAMES_CLASSES] = ()
+    """Classes whose lesions are matched one to one and counted as found, missed or false."""
+    min_overlap: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
+    """IoU from which a lesion of the segmentation may be one of the reference."""
     empty_as: EmptyAs = "nan"
+    """What overlap and NSD take where reference and segmentation both lack a class: nan leaves it out of the means."""
 
-    def __post_init__(self) -> None:
-        for name, value in {"every other label": self.default_tolerance_mm, **self.tolerance_mm}.items():
-            if not (math.isfinite(value) and value > 0):
-                raise ConfigError(f"tolerance of {name}: expected millimetres above 0, found {value:g}")
-        if not 0 < self.min_overlap <= 1:
-            raise ConfigError(f"min_overlap: expected an IoU above 0 and up to 1, found {self.min_overlap:g}")
-        choices = {"definition": (self.definition, Definition), "empty_as": (self.empty_as, EmptyAs)}
-        for key, (choice, kind) in choices.items():
-            if choice not in (known := get_args(kind)):
-                raise ConfigError(f"{key}: expected {listed(known)}, found {choice!r}{did_you_mean(choice, known)}")
-        if len(set(self.lesions)) < len(self.lesions):
-            raise ConfigError(f"lesions: expected each label once, found {', '.join(self.lesions)}")
+    @field_validator("lesions")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError(f"expected each class once, found {list(value)}")
+        return value
+
+
+@settings
+class ScoringOptions(Scoring):
+    """How studies are scored; the defaults leave lesions alone.
+
+    With ``empty_as`` "one" the distances of a label that both sides lack become 0, and stay NaN otherwise. Means over a
+    study's classes (mIoU) and scores of pooled voxels always leave such a label out.
+    """
+
+    default_tolerance_mm: Positive = 2.0
+    """Of the classes that `tolerance_mm` does not name."""
+    definition: Definition = "elements"
+    """What a surface is; see `metrics.surface`."""
 
     def require(self, class_names: Sequence[str]) -> None:
         """Refuse labels that are none, before a batch begins.
@@ -88,3 +86,18 @@ class ScoringOptions:
 
 DEFAULT_OPTIONS = ScoringOptions()
 """Overlap, volumes and surfaces; no lesions."""
+
+
+@settings
+class EvaluationSettings(Scoring):
+    """Which studies `run` segments and scores at the end, and by what beside overlap and volume."""
+
+    split: Literal["auto", "train", "validation", "test"] = "auto"
+    """auto: test studies with labels if there are any, else validation, else train."""
+    report: bool = True
+    """Write report.html, a page with the scores and a viewer of every study; a second or two a study."""
+
+    @property
+    def options(self) -> ScoringOptions:
+        """How the studies are scored."""
+        return ScoringOptions(**{part.name: getattr(self, part.name) for part in fields(Scoring)})

@@ -124,8 +124,7 @@ def read_json(path: Path) -> Evaluation:
         scores = tuple(_study(study) for study in document["studies"])
         failures = tuple(Failure(**failure) for failure in document["failures"])
         options = document.get("options")
-        if options is not None:
-            options = ScoringOptions(**{**options, "lesions": tuple(options["lesions"])})
+        options = None if options is None else ScoringOptions(**options)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StudyError(
             f"{path}: expected an evaluation.json of format {listed([str(f) for f in _READABLE])}, found {error!r}"

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from medseg.data.cache import CachedStudy
     from medseg.data.dataset import PatchDataset
-    from medseg.evaluation import ScoringOptions
     from medseg.data.loaders import Batches
     from medseg.losses.weighted_sum import WeightedSum
     from medseg.training.distributed import World
@@ -102,14 +101,6 @@ def label_map_of(config: PipelineConfig) -> Callable[[Study], LabelMap]:
 def segmentation_map(class_names: Sequence[str]) -> LabelMap:
     """The values medseg itself writes: class c is value c."""
     return LabelMap({name: (index,) for index, name in enumerate(class_names, start=1)})
-
-
-def scoring_options(config: PipelineConfig) -> ScoringOptions:
-    """What the evaluation scores beside the overlap."""
-    from medseg.evaluation import ScoringOptions
-
-    evaluation = config.evaluation.model_dump(exclude={"split", "report"})
-    return ScoringOptions(**{**evaluation, "lesions": tuple(evaluation["lesions"])})
 
 
 def model_spec(config: PipelineConfig) -> ModelSpec:

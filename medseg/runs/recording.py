@@ -214,7 +214,7 @@ def record_folds(
     together = Evaluation(
         tuple(study for _, evaluation in folds for study in evaluation.scores),
         tuple(failure for _, evaluation in folds for failure in evaluation.failures),
-        build.scoring_options(config),
+        config.evaluation.options,
     )
     for file in together.write(folder.path / "evaluation.csv"):
         tracker.log_file(file)

@@ -128,7 +128,7 @@ def cross_validate(config: PipelineConfig, *, display: Display | None = None) ->
         parent.log_params(config.model_dump(mode="json"))
         for fold in sorted({int(s.fold) for s in studies if s.fold.isdigit()}):
             data = replace(config.data, fold=fold)
-            evaluation = config.evaluation.model_copy(update={"split": "validation"})
+            evaluation = replace(config.evaluation, split="validation")
             of_fold = config.model_copy(update={"data": data, "evaluation": evaluation})
             results.append(run(of_fold, parent=parent.key, suffix=f"-fold{fold}", display=display))
             if results[-1].stopped:
@@ -278,7 +278,7 @@ def segment_and_score(
     failed = {o.study_id: o.reason for o in outcomes if o.status == "failed"}
     reference_map = build.label_map_of(config)
     own_map = build.segmentation_map(config.label_map.names)
-    options = build.scoring_options(config)
+    options = config.evaluation.options
     scores = []
     with display.stage("evaluating", len(studies)):
         for study in studies:

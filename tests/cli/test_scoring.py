@@ -59,6 +59,14 @@ class TestEvaluate:
         assert all(Path(path).is_file() for path in facts["files"])
         assert json.loads((there / "eval.json").read_text())["options"]["tolerance_mm"] == {"liver": 7.0}
 
+    def test_settings_out_of_range_are_a_message(self, medseg: Medseg, folders: tuple[Path, Path]) -> None:
+        wrong = ["--tolerance-mm", "liver=0", "--min-overlap", "0", "--lesions", "liver", "--lesions", "liver"]
+        ended = self._evaluate(medseg, folders, "liver=1,tumour=2", *wrong)
+        assert ended.code == 2
+        assert "tolerance_mm.liver: expected a number above 0, found 0.0" in ended.err
+        assert "min_overlap: expected a number above 0 and of at most 1, found 0.0" in ended.err
+        assert "lesions: expected each class once" in ended.err
+
     def test_images_without_a_page_are_a_message(self, medseg: Medseg, folders: tuple[Path, Path]) -> None:
         ended = self._evaluate(medseg, folders, "liver=1,tumour=2", "--images", str(folders[0]))
         assert (ended.code, "--report" in ended.err) == (2, True)

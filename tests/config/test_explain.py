@@ -1,13 +1,18 @@
 import copy
 import json
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Literal
 
 import pytest
 from pydantic import ValidationError
 
-from medseg.config.explain import explain
+from medseg.config.explain import checked, explain
 from medseg.config.problems import Origin
 from medseg.config.schema import PipelineConfig
 from medseg.config.tree import parse_yaml
+from medseg.errors import ConfigError
+from medseg.settings import Fraction, settings
 
 VALID = {
     "name": "liver",
@@ -124,3 +129,34 @@ def test_a_problem_stands_on_the_line_of_its_key_and_a_missing_one_on_its_sectio
         PipelineConfig.model_validate_json(json.dumps(tree.plain), strict=True)
     lines = {problem.key: str(problem.where) for problem in explain(caught.value, tree)}
     assert lines == {"data.manifest": "a.yaml:4", "data.patch_size": "a.yaml:4", "data.fold": "a.yaml:6"}
+
+
+@settings
+class Part:
+    """A part."""
+
+    share: Fraction = 0.5
+
+
+@settings
+class Whole:
+    """A section that is no pipeline's."""
+
+    kind: Literal["one", "two"] = "one"
+    parts: Mapping[str, Part] = field(default_factory=dict)
+
+
+def test_entries_written_elsewhere_become_settings():
+    assert checked(Whole, {"kind": "two", "parts": {"a": {"share": 1}}}) == Whole("two", {"a": Part(1.0)})
+
+
+def test_mistakes_in_them_are_said_as_those_of_a_pipeline():
+    with pytest.raises(ConfigError) as caught:
+        checked(Whole, {"kind": "tow", "parts": {"a": {"share": 2}, "b": {"shar": 0.1}, "c": 3}, "pars": {}})
+    assert str(caught.value).splitlines() == [
+        "kind: expected 'one' or 'two', found 'tow'; did you mean 'two'?",
+        "parts.a.share: expected a number from 0 to 1, found 2",
+        "parts.b.shar: unknown key; did you mean 'share'?",
+        "parts.c: expected a mapping, found 3",
+        "pars: unknown key; did you mean 'parts'?",
+    ]

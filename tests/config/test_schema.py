@@ -4,7 +4,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from medseg.config.load import load_pipeline
 from medseg.config.schema import PipelineConfig
+
+PIPELINES = Path(__file__).parents[2] / "pipelines"
 
 
 def pipeline(**sections):
@@ -48,6 +51,19 @@ def test_nothing_can_be_changed_afterwards():
 def test_sections_that_contradict_each_other_are_refused():
     with pytest.raises(ValidationError, match=r"data\.patch_size: expected 2 numbers in mode slice, found 3"):
         pipeline(data={"manifest": "m.csv", "patch_size": [8, 8, 8], "mode": "slice"})
+
+
+def test_a_class_twice_and_tolerances_of_nothing_are_refused():
+    with pytest.raises(ValidationError, match="each class once"):
+        pipeline(evaluation={"lesions": ["liver", "liver"]})
+    with pytest.raises(ValidationError, match=r"evaluation\.tolerance_mm\.liver"):
+        pipeline(evaluation={"tolerance_mm": {"liver": 0}})
+
+
+@pytest.mark.parametrize("name", ["lits", "msd_liver", "quickstart"])
+def test_liver_pipelines_score_the_liver_at_7_mm_and_tumours_by_lesions(name):
+    options = load_pipeline(PIPELINES / f"{name}.yaml").evaluation.options
+    assert (options.tolerance_mm, options.lesions) == ({"liver": 7, "tumour": 2}, ("tumour",))
 
 
 def test_every_key_has_a_section_that_says_what_it_is():

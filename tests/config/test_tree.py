@@ -3,7 +3,7 @@ import math
 import pytest
 
 from medseg.config.problems import Origin
-from medseg.config.tree import MAX_VALUES, parse_yaml
+from medseg.config.tree import MAX_VALUES, Node, parse_yaml
 
 FILE = Origin("a.yaml")
 
@@ -121,3 +121,9 @@ def test_aliases_are_plain_copies():
 def test_a_text_that_explodes_is_refused(text):
     (found,) = mistakes(text)
     assert f"more than {MAX_VALUES} values" in found or "nested too deeply" in found
+
+
+def test_ordinary_values_become_a_tree_and_come_back():
+    values = {"a": [1, {"b": None}], "c": "text"}
+    assert Node.of(values).plain == values
+    assert Node.of(values, FILE).child("a").child(1).child("b") == Node(None, FILE)

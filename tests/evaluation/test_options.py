@@ -1,7 +1,9 @@
 import pytest
 
+from medseg.config.explain import checked
 from medseg.errors import ConfigError
 from medseg.evaluation import ScoringOptions
+from medseg.evaluation.options import EvaluationSettings
 
 NAMES = ("liver", "tumour")
 
@@ -15,18 +17,30 @@ def test_every_class_has_a_tolerance_its_own_or_the_default():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"tolerance_mm": {"liver": 0}}, "tolerance of liver: expected millimetres above 0, found 0"),
-        ({"default_tolerance_mm": float("nan")}, "tolerance of every other label: .* found nan"),
-        ({"min_overlap": 0.0}, "min_overlap: expected an IoU above 0 and up to 1, found 0"),
-        ({"min_overlap": 1.1}, "found 1.1"),
-        ({"definition": "voxel"}, "definition: expected elements or voxels, found 'voxel'; did you mean 'voxels'"),
-        ({"empty_as": "None"}, "empty_as: expected nan, zero or one, found 'None'; did you mean 'one'"),
-        ({"lesions": ("liver", "liver")}, "lesions: expected each label once"),
+        ({"tolerance_mm": {"liver": 0}}, "tolerance_mm.liver: expected a number above 0, found 0"),
+        ({"default_tolerance_mm": float("nan")}, "default_tolerance_mm: expected a number above 0, found nan"),
+        ({"min_overlap": 0.0}, "min_overlap: expected a number above 0 and of at most 1, found 0.0"),
+        ({"min_overlap": 1.1}, "min_overlap: .* found 1.1"),
+        ({"definition": "voxel"}, "definition: expected 'elements' or 'voxels', found 'voxel'; did you mean 'voxels'"),
+        ({"empty_as": "None"}, "empty_as: expected 'nan', 'zero' or 'one', found 'None'"),
+        ({"lesions": ["liver", "liver"]}, "lesions: expected each class once"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, message):
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ValueError, match=next(iter(settings))):
         ScoringOptions(**settings)
+    with pytest.raises(ConfigError, match=message):
+        checked(ScoringOptions, settings)
+
+
+def test_the_pipelines_section_gives_options():
+    section = EvaluationSettings(
+        split="test", surface=False, tolerance_mm={"liver": 7}, lesions=("tumour",), min_overlap=0.5, empty_as="one"
+    )
+    assert section.options == ScoringOptions(
+        surface=False, tolerance_mm={"liver": 7}, lesions=("tumour",), min_overlap=0.5, empty_as="one"
+    )
+    assert EvaluationSettings().options == ScoringOptions()
 
 
 def test_labels_that_are_none_are_refused_with_the_nearest_one():

@@ -16,7 +16,6 @@ from medseg.config.load import load_pipeline
 from medseg.config.schema import PipelineConfig
 from medseg.data.cache import CachedStudy
 from medseg.errors import CheckpointError, ConfigError, GeometryError
-from medseg.evaluation import ScoringOptions
 from medseg.model.crf import CRF
 from medseg.model.inference import Locate
 from medseg.model.view import View
@@ -59,28 +58,6 @@ class TestLabels:
 
     def test_own_segmentations_have_value_c_for_class_c(self) -> None:
         assert build.segmentation_map(["liver", "tumour"]) == LabelMap({"liver": (1,), "tumour": (2,)})
-
-
-class TestScoringOptions:
-    def test_all_settings_of_the_evaluation_arrive(self, tiny_config: Config) -> None:
-        section = "{tolerance_mm: {liver: 7}, lesions: [tumour], min_overlap: 0.5, surface: false, empty_as: one}"
-        assert build.scoring_options(tiny_config(f"evaluation={section}")) == ScoringOptions(
-            surface=False, tolerance_mm={"liver": 7}, lesions=("tumour",), min_overlap=0.5, empty_as="one"
-        )
-
-    def test_by_default_surfaces_are_scored_and_lesions_are_not(self, tiny_config: Config) -> None:
-        assert build.scoring_options(tiny_config()) == ScoringOptions()
-
-    def test_a_class_twice_and_numbers_out_of_range_are_refused(self, tiny_config: Config) -> None:
-        with pytest.raises(ConfigError, match=r"evaluation\.lesions.* each class once"):
-            tiny_config("evaluation.lesions=[tumour, tumour]")
-        with pytest.raises(ConfigError, match=r"evaluation\.tolerance_mm\.liver"):
-            tiny_config("evaluation.tolerance_mm={liver: 0}")
-
-    def test_liver_pipelines_score_the_liver_at_7_mm_and_tumours_by_lesions(self) -> None:
-        for name in ("lits", "msd_liver", "quickstart"):
-            options = build.scoring_options(load_pipeline(Path("pipelines") / f"{name}.yaml"))
-            assert (options.tolerance_mm, options.lesions) == ({"liver": 7, "tumour": 2}, ("tumour",))
 
 
 class TestModelSpec:
