@@ -1,4 +1,4 @@
-"""The typed, strict schema of a pipeline YAML: one frozen model a section, a docstring under each field.
+"""The typed, strict schema of a pipeline YAML: the settings of the rooms, composed; a docstring under each field.
 
 Nothing here reads files; ``config.load`` turns YAML into a ``PipelineConfig`` and gathers every mistake.
 """
@@ -9,26 +9,31 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from medseg.config.agreement import disagreements
-from medseg.config.section import Fraction, NotNegative, Positive, PositiveInt, Section
 from medseg.data.settings import DataSettings
 from medseg.evaluation.options import EvaluationSettings
 from medseg.model.classes import Classes
 from medseg.model.inference import Inference
 from medseg.model.view import View
-from medseg.settings import MACHINE_PATH, MAY_CHANGE
+from medseg.settings import CONFIG, MACHINE_PATH, MAY_CHANGE
 from medseg.study.label_map import LabelEntries, parse_labels
 from medseg.training.settings import Training
 from medseg.transforms.settings import Augmentation, Preprocessing
 from medseg.types import LabelMap
 
 
+class Section(BaseModel):
+    """A section that no room has as its own settings; it checks its values as those do."""
+
+    model_config = ConfigDict(**CONFIG, frozen=True)
+
+
 class NetworkConfig(Section):
     """A name from `medseg networks` and that network's own arguments."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="allow")
 
     name: str
     """One of `medseg networks`."""
