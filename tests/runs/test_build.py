@@ -1,4 +1,4 @@
-"""Every setting of a pipeline arrives where it acts."""
+"""What is made of a pipeline."""
 
 from __future__ import annotations
 
