@@ -26,8 +26,9 @@ from typing import Any
 from measuring import ROOT, Entry, circumstances
 
 from medseg.files import atomic_path
-from medseg.tracking import Tracker, open_spooled, open_tracker, ui_command, upload
+from medseg.tracking import Tracker, TrackingSettings, open_spooled, open_tracker, ui_command, upload
 from medseg.tracking.links import default_uri
+from medseg.tracking.records import Metrics, Picture
 from medseg.tracking.spool import Spool
 from medseg.tracking.store import connect
 
@@ -83,11 +84,11 @@ def train(tracker: Tracker, picture: Path, at_epoch: dict[int, Callable[[], None
         time.sleep(PAUSE_S)
         metrics = {f"val/dice/class_{k}": (epoch + k) / 100 for k in range(CLASSES)}
         began = time.perf_counter()
-        tracker.log_metrics(metrics, epoch)
+        tracker.note(Metrics(metrics, epoch))
         calls.append(time.perf_counter() - began)
         if epoch % PICTURE_EVERY == 0:
             began = time.perf_counter()
-            tracker.log_image(picture, "overlay", epoch)
+            tracker.note(Picture(picture, "overlay", epoch))
             calls[-1] += time.perf_counter() - began
     began = time.perf_counter()
     tracker.finish("FINISHED")
@@ -127,7 +128,8 @@ def measure_one(how: str, store: str, scratch: Path) -> Entry:
     try:
         tracker: Any
         if how == "spooled":
-            tracker = open_spooled(run_folder=run_folder, runs_dir=folder, uri=uri, experiment="mock")
+            settings = TrackingSettings(uri=uri, system_metrics=False)
+            tracker = open_spooled(settings, run_folder=run_folder, runs_dir=folder, experiment="mock")
         else:
             tracker = open_tracker(uri=uri, experiment="mock", run_name="run", folder=folder)
         entry = train(tracker, picture, at_epoch)

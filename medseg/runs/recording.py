@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.tracking.records import Dataset, File, Picture, Metrics, Model, Params, Registration, Table, Tags
 from medseg.runs import build
-from medseg.config.schema import PipelineConfig, TrackingConfig
+from medseg.config.schema import PipelineConfig
 from medseg.runs.reporting import draw_run, write_run_report
 from medseg.reports.progress import Display
 from medseg.runs.folder import RunFolder
@@ -38,7 +39,7 @@ def open_run(config: PipelineConfig, folder: RunFolder, parent: str | None) -> T
     Raises:
         TrackingError: see ``tracking.open_spooled``.
     """
-    if not isinstance(config.tracking, TrackingConfig):
+    if config.tracking == "none":
         return NoTracker()
     facts = {
         "pipeline": config.name,
@@ -48,15 +49,13 @@ def open_run(config: PipelineConfig, folder: RunFolder, parent: str | None) -> T
     }
     searchable = {**facts, "dataset": config.data.manifest.stem}
     tracker = open_spooled(
+        config.tracking,
         run_folder=folder.path,
         runs_dir=config.runs_dir,
-        uri=config.tracking.uri,
-        experiment=config.tracking.experiment or config.name,
+        experiment=config.name,
         run_id=folder.remembered().get("run_id"),
         parent=parent,
-        tags={**facts, **{f"medseg.{k}": v for k, v in searchable.items()}, **config.tracking.tags},
-        offline=config.tracking.offline,
-        system_metrics=config.tracking.system_metrics,
+        tags={**facts, **{f"medseg.{k}": v for k, v in searchable.items()}},
     )
     if tracker.run_id:
         folder.remember(run_id=tracker.run_id)
@@ -82,14 +81,14 @@ def record_inputs(
 ) -> None:
     """Parameters, the resolved YAML, and the studies with the folds that were used and their digests."""
     write_manifest(folder.manifest, studies, config.data.root)
-    tracker.log_params(config.model_dump(mode="json"))
-    tracker.set_tags({"manifest.digest": digest(studies, config.data.root)})
+    tracker.note(Params(config.model_dump(mode="json")))
+    tracker.note(Tags({"manifest.digest": digest(studies, config.data.root)}))
     for file in (folder.config, folder.manifest):
-        tracker.log_file(file)
+        tracker.note(File(file))
     for context in ("train", "validation", "test"):
         if chosen := getattr(splits, context):
             # MLflow knows data by name and digest: with one digest for all roles it would keep the first only
-            tracker.log_dataset(config.data.manifest, digest(chosen, config.data.root), context, len(chosen))
+            tracker.note(Dataset(config.data.manifest, digest(chosen, config.data.root), context, len(chosen)))
 
 
 def record_model(
@@ -101,14 +100,14 @@ def record_model(
     facts = {"training_s": state.elapsed_s, "steps": float(state.step)}
     if state.best_score is not None:
         facts |= {"best/dice": state.best_score, "best/epoch": float(state.best_epoch)}
-    tracker.log_metrics(facts, step=len(state.history))
-    tracker.set_tags({"medseg.ended_by": state.finished})
+    tracker.note(Metrics(facts, step=len(state.history)))
+    tracker.note(Tags({"medseg.ended_by": state.finished}))
     display.say(f"training ended by {state.finished}: {state.step} steps in {state.elapsed_s:.0f} s")
     training_curves(state.history, folder.path / "curves.png")
-    tracker.log_file(folder.path / "curves.png")
-    tracker.log_model(folder.model)
-    if isinstance(config.tracking, TrackingConfig) and config.tracking.register_as:
-        tracker.register_model(config.tracking.register_as, config.tracking.alias)
+    tracker.note(File(folder.path / "curves.png"))
+    tracker.note(Model(folder.model))
+    if config.tracking != "none" and config.tracking.register_as:
+        tracker.note(Registration(config.tracking.register_as, config.tracking.alias))
 
 
 class ValidationPictures:
@@ -134,14 +133,14 @@ class ValidationPictures:
         first = self._path("reference")
         if not first.is_file():  # MLflow's slider starts at step 0, and would show an empty grid there
             self._draw(f"{study_id}, reference", image, None, true, first)
-            self._tracker.log_image(first, _VALIDATION_KEY, step=0)
+            self._tracker.note(Picture(first, _VALIDATION_KEY, step=0))
         self._draw(study_id, image, true, found, self._path("validation"))
         self._drawn = True
 
     def log(self, epoch: int) -> None:
         """Record the picture of the validation that ended this epoch, if there was one."""
         if self._drawn:
-            self._tracker.log_image(self._path("validation"), _VALIDATION_KEY, step=epoch)
+            self._tracker.note(Picture(self._path("validation"), _VALIDATION_KEY, step=epoch))
         self._drawn = False
 
     def _path(self, name: str) -> Path:
@@ -189,12 +188,12 @@ def record_evaluation(
     from medseg.reports.tables import study_rows
 
     for file in evaluation.write(folder.path / "evaluation.csv"):
-        tracker.log_file(file)
-    tracker.log_metrics(aggregates(evaluation, name), step=0)
-    tracker.log_table(study_rows(evaluation.scores), "studies.json")
+        tracker.note(File(file))
+    tracker.note(Metrics(aggregates(evaluation, name), step=0))
+    tracker.note(Table(study_rows(evaluation.scores), "studies.json"))
     for key, path in draw_run(config, folder, studies, evaluation).items():
-        tracker.log_image(path, key=key, step=0)
-        tracker.log_file(path, "overlays")  # among the charts MLflow puts every parameter above a picture
+        tracker.note(Picture(path, key=key, step=0))
+        tracker.note(File(path, "overlays"))  # among the charts MLflow puts every parameter above a picture
     if config.evaluation.report:
         _log_pages(write_run_report(config, folder, studies, evaluation, name), tracker)
 
@@ -217,8 +216,8 @@ def record_folds(
         config.evaluation.options,
     )
     for file in together.write(folder.path / "evaluation.csv"):
-        tracker.log_file(file)
-    tracker.log_table(study_rows(together.scores), "studies.json")
+        tracker.note(File(file))
+    tracker.note(Table(study_rows(together.scores), "studies.json"))
     if config.evaluation.report:
         shown = [study for study in studies if study.study_id in home]
         pages = write_run_report(
@@ -229,6 +228,6 @@ def record_folds(
 
 def _log_pages(pages: Sequence[Path], tracker: Tracker) -> None:
     main, *others = pages
-    tracker.log_file(main)
+    tracker.note(File(main))
     for page in others:
-        tracker.log_file(page, page.parent.name)
+        tracker.note(File(page, page.parent.name))

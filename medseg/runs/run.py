@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
+from medseg.tracking.records import Metrics, Params, Tags
 from medseg.runs import build
 from medseg.config.schema import PipelineConfig
 from medseg.errors import ConfigError, ManifestError, MedsegError, reason
@@ -125,7 +126,7 @@ def cross_validate(config: PipelineConfig, *, display: Display | None = None) ->
     parent = open_run(config, folder, None)
     results: list[RunResult] = []
     with logged(folder), recorded(parent):
-        parent.log_params(config.model_dump(mode="json"))
+        parent.note(Params(config.model_dump(mode="json")))
         for fold in sorted({int(s.fold) for s in studies if s.fold.isdigit()}):
             data = replace(config.data, fold=fold)
             evaluation = replace(config.evaluation, split="validation")
@@ -135,7 +136,7 @@ def cross_validate(config: PipelineConfig, *, display: Display | None = None) ->
                 parent.finish("KILLED", f"fold {fold} was stopped by {results[-1].stopped}")
                 return results
         folds = [(r.folder, r.evaluation) for r in results if r.evaluation]
-        parent.log_metrics(over_folds([evaluation for _, evaluation in folds]), step=0)
+        parent.note(Metrics(over_folds([evaluation for _, evaluation in folds]), step=0))
         record_folds(config, folder, studies, folds, parent)
         parent.finish("FINISHED")
     return results
@@ -227,7 +228,7 @@ def train(
     def on_epoch(state: TrainingState) -> None:
         row = state.history[-1]
         pictures.log(int(row["epoch"]))
-        tracker.log_metrics({k: v for k, v in row.items() if k not in ("epoch", "score")}, step=int(row["epoch"]))
+        tracker.note(Metrics({k: v for k, v in row.items() if k not in ("epoch", "score")}, step=int(row["epoch"])))
         logger.info("epoch %d", row["epoch"], extra={"facts": row})
         display.epoch(row, settings.epochs)
 
@@ -323,7 +324,7 @@ def _cached(
     for study_id, why in broken.items():
         logger.error("%s: left out of training: %s", study_id, why)
     if broken:
-        tracker.set_tags({"medseg.left_out": ", ".join(broken)})
+        tracker.note(Tags({"medseg.left_out": ", ".join(broken)}))
     if not usable:
         first = next(iter(broken.values()))
         raise ManifestError(f"none of the {len(broken)} training studies can be used; the first: {first}")

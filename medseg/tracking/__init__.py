@@ -1,6 +1,8 @@
 """Recording runs in MLflow: parameters, metrics, artifacts, the model; and the way to look at them.
 
-    tracker.py          what the training loop may call (``Tracker``), and ``NoTracker`` for ``tracking: none``
+    records.py          everything that can be recorded, a class a kind
+    tracker.py          ``Tracker``, whose ``note`` takes them, and ``NoTracker`` for ``tracking: none``
+    settings.py         the pipeline's section
     spooled.py          ``open_spooled``: the Tracker of a run, which writes into the run's folder and never waits
     spool.py            the records in the run's folder
     sender.py           from there into MLflow, in order and once; upload.py does it later
@@ -20,16 +22,17 @@ that MLflow executes): start-up stays cheap, and without mlflow a run can still 
 
 from medseg.tracking.environment import environment, git_revision
 from medseg.tracking.links import latest_run_url
+from medseg.tracking.settings import TrackingSettings
 from medseg.tracking.spooled import open_spooled
 from medseg.tracking.store import open_tracker
-from medseg.tracking.tracker import NoTracker, Status, Tracker
+from medseg.tracking.tracker import NoTracker, Tracker
 from medseg.tracking.ui import newest_run_url, serve_ui, ui_command
 from medseg.tracking.upload import upload
 
 __all__ = [
     "NoTracker",
-    "Status",
     "Tracker",
+    "TrackingSettings",
     "environment",
     "git_revision",
     "latest_run_url",

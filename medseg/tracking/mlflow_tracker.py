@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import posixpath
 import re
 import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -19,8 +18,22 @@ from typing import Any
 
 from medseg.tracking.links import latest_run_url
 from medseg.tracking.model import log_model
+from medseg.tracking.records import (
+    Dataset,
+    End,
+    File,
+    Metrics,
+    Model,
+    Params,
+    Picture,
+    Record,
+    Registration,
+    Status,
+    Table,
+    Tags,
+    plain,
+)
 from medseg.tracking.register import register_model
-from medseg.tracking.tracker import Status
 
 # MLflow 3.17's limits (mlflow/utils/validation.py); longer values would be refused with the whole batch.
 _PARAM_LENGTH = 6000
@@ -66,18 +79,51 @@ class MlflowTracker:
         """Address of the run's page in the UI."""
         return latest_run_url(self._uri, self.run_id, self.experiment_id)
 
-    def log_params(self, params: Mapping[str, Any]) -> None:
-        """Record settings under dotted keys; one that was recorded differently before makes its batch a warning."""
+    def note(self, record: Record, *, time_ms: int | None = None, key: str | None = None) -> None:
+        """Write one thing down.
+
+        Args:
+            record: what.
+            time_ms: when it was; now by default. What is sent again with the same time is there once.
+            key: the record's own, which a model is found again by.
+        """
+        match record:
+            case Params():
+                self._params(record)
+            case Metrics():
+                at = time_ms or _now_ms()
+                self.log_points([(name, value, at, record.step) for name, value in record.finite.items()])
+            case Tags():
+                self._tags(record)
+            case File():
+                with self._forgiving("files"):
+                    self.client.log_artifact(self.run_id, str(record.file), record.folder or None)
+            case Table():
+                self._table(record)
+            case Picture():
+                self._picture(record, time_ms or _now_ms())
+            case Dataset():
+                self._dataset(record)
+            case Model():
+                self._model(record, key)
+            case Registration():
+                with self._forgiving("registered models"):
+                    register_model(self.client, self.run_id, record.name, record.alias)
+            case End():
+                self._end(record, time_ms)
+
+    def finish(self, status: Status, reason: str = "") -> None:
+        """End the run, and count what could not be recorded."""
+        self.note(End(status, reason))
+
+    def _params(self, record: Params) -> None:
+        """Settings under dotted keys; one that was recorded differently before makes its batch a warning."""
         from mlflow.entities import Param
 
-        entries = [Param(_name(key), _cut(_text(value), _PARAM_LENGTH)) for key, value in _flatten(params)]
+        entries = [Param(_name(key), _cut(_text(value), _PARAM_LENGTH)) for key, value in _flatten(record.params)]
         for batch in _batches(entries, _PARAMS_A_BATCH):
             with self._forgiving("parameters"):
                 self.client.log_batch(self.run_id, params=batch)
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Record the finite values of one step."""
-        self.log_points([(key, value, _now_ms(), step) for key, value in finite(metrics).items()])
 
     def log_points(self, points: Sequence[tuple[str, float, int, int]]) -> None:
         """Record metrics of several steps: name, value, time (ms), step. MLflow keeps equal points once."""
@@ -88,91 +134,74 @@ class MlflowTracker:
             with self._forgiving("metrics"):
                 self.client.log_batch(self.run_id, metrics=batch)
 
-    def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Set or replace tags."""
+    def _tags(self, record: Tags) -> None:
         from mlflow.entities import RunTag
 
-        entries = [RunTag(_name(key), _cut(str(value), _TAG_LENGTH)) for key, value in tags.items()]
+        entries = [RunTag(_name(key), _cut(str(value), _TAG_LENGTH)) for key, value in record.tags.items()]
         for batch in _batches(entries, _PARAMS_A_BATCH):
             with self._forgiving("tags"):
                 self.client.log_batch(self.run_id, tags=batch)
 
-    def log_file(self, path: Path, folder: str = "") -> None:
-        """Copy a file into the artifacts."""
-        with self._forgiving("files"):
-            self.client.log_artifact(self.run_id, str(path), folder or None)
-
-    def log_text(self, text: str, name: str) -> None:
-        """Write a text artifact."""
-        with self._forgiving("texts"):
-            self.client.log_text(self.run_id, text, name)
-
-    def log_table(self, rows: Sequence[Mapping[str, Any]], name: str) -> None:
-        """Write a table artifact, replacing one of that name (MLflow's own log_table would append after a resume)."""
+    def _table(self, record: Table) -> None:
+        """A table artifact, replacing one of that name (MLflow's own log_table would append after a resume)."""
         with self._forgiving("tables"):
-            self.client.log_text(self.run_id, json.dumps(table(rows)), name)
+            self.client.log_text(self.run_id, json.dumps(table(record.rows)), record.name)
             tags = self.client.get_run(self.run_id).data.tags
             tables = json.loads(tags.get(_TABLES_TAG, "[]"))
-            entry = {"path": name, "type": "table"}
+            entry = {"path": record.name, "type": "table"}
             if entry not in tables:
                 self.client.set_tag(self.run_id, _TABLES_TAG, json.dumps([*tables, entry]))
 
-    def log_image(self, path: Path, key: str, step: int, *, time_ms: int | None = None) -> None:
-        """Add a picture to the image grid; sent again with the same time, it is there once.
+    def _picture(self, record: Picture, time_ms: int) -> None:
+        """A picture of the image grid; sent again with the same time, it is there once.
 
         MLflow's own log_image gives every file a random name, so it is its names and its small copy that are made here.
         """
         from mlflow.tracking.multimedia import compress_image_size
         from PIL import Image
 
-        time_ms = time_ms or _now_ms()
-        key = _image_key(key).replace("/", "~")
-        same = uuid.uuid5(uuid.NAMESPACE_OID, f"{self.run_id} {key} {step} {time_ms}")
+        key = _image_key(record.key).replace("/", "~")
+        same = uuid.uuid5(uuid.NAMESPACE_OID, f"{self.run_id} {key} {record.step} {time_ms}")
         with self._forgiving("images"), tempfile.TemporaryDirectory(prefix="medseg_") as scratch:
-            stem = f"{key}+step+{step}+timestamp+{time_ms}+{same}"
-            with Image.open(path) as picture:
+            stem = f"{key}+step+{record.step}+timestamp+{time_ms}+{same}"
+            with Image.open(record.file) as picture:
                 picture.save(Path(scratch, f"{stem}.png"))
                 compress_image_size(picture).save(Path(scratch, f"{stem}+compressed.webp"))
             self.client.log_artifacts(self.run_id, scratch, "images")
             self.client.set_tag(self.run_id, "mlflow.loggedImages", "True")
 
-    def log_dataset(self, manifest: Path, digest: str, context: str, n_studies: int) -> None:
+    def _dataset(self, record: Dataset) -> None:
         """Name the data; MLflow keeps 36 characters of the digest for its lists, the source holds all of it."""
-        from mlflow.entities import Dataset, DatasetInput, InputTag
+        from mlflow.entities import Dataset as Data
+        from mlflow.entities import DatasetInput, InputTag
 
-        dataset = Dataset(
-            name=manifest.stem,
-            digest=digest[:_DIGEST_LENGTH],
+        data = Data(
+            name=record.manifest.stem,
+            digest=record.digest[:_DIGEST_LENGTH],
             source_type="local",
-            source=json.dumps({"manifest": manifest.name, "digest": digest}),
-            profile=json.dumps({"studies": n_studies}),
+            source=json.dumps({"manifest": record.manifest.name, "digest": record.digest}),
+            profile=json.dumps({"studies": record.n_studies}),
         )
         with self._forgiving("datasets"):
-            self.client.log_inputs(self.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
+            tags = [InputTag("mlflow.data.context", record.context)]
+            self.client.log_inputs(self.run_id, [DatasetInput(data, tags)])
 
-    def log_model(self, model_dir: Path, name: str = "model", *, record: str | None = None) -> None:
-        """Record a model folder as an MLflow model; ``record``: see ``model.log_model``."""
+    def _model(self, record: Model, key: str | None) -> None:
         with self._forgiving("models"):
             log_model(
                 self.client,
                 run_id=self.run_id,
                 experiment_id=self.experiment_id,
-                model_dir=model_dir,
-                name=name,
-                record=record,
+                model_dir=record.file,
+                name=record.name,
+                record=key,
             )
 
-    def register_model(self, name: str, alias: str | None = None) -> None:
-        """Register the run's newest model."""
-        with self._forgiving("registered models"):
-            register_model(self.client, self.run_id, name, alias)
-
-    def finish(self, status: Status, reason: str = "", *, time_ms: int | None = None) -> None:
-        """End the run, and count what could not be recorded."""
-        if reason:
-            self.set_tags({FAILURE_TAG: reason[:500]})
+    def _end(self, record: End, time_ms: int | None) -> None:
+        if record.reason:
+            self._tags(Tags({FAILURE_TAG: record.reason[:500]}))
         with self._forgiving("status"):
-            self.client.set_terminated(self.run_id, status=status, end_time=time_ms)
+            self.client.set_terminated(self.run_id, status=record.status, end_time=time_ms)
         if self._lost:
             missing = ", ".join(f"{kind} ({count} calls)" for kind, count in sorted(self._lost.items()))
             _log.warning("MLflow run %s is incomplete, not recorded: %s", self.run_id, missing)
@@ -189,11 +218,6 @@ class MlflowTracker:
             self._lost[kind] += 1
             if self._lost[kind] == 1:
                 _log.warning("MLflow did not take %s of run %s, going on without: %s", kind, self.run_id, error)
-
-
-def finite(metrics: Mapping[str, float]) -> dict[str, float]:
-    """The metrics that MLflow charts can show, as plain floats."""
-    return {key: float(value) for key, value in metrics.items() if math.isfinite(value)}
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
@@ -235,12 +259,3 @@ def _text(value: Any) -> str:
 
 def _cut(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 3] + "..."
-
-
-def plain(value: Any) -> Any:
-    """A value that JSON knows: numpy scalars as numbers, NaN as null, anything else as text."""
-    item: Callable[[], Any] | None = getattr(value, "item", None)
-    value = item() if callable(item) else value
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

@@ -13,7 +13,8 @@ from pathlib import Path
 from medseg.errors import TrackingError
 from medseg.tracking.links import latest_run_url
 from medseg.tracking.mlflow_tracker import MlflowTracker
-from medseg.tracking.spool import Record, Sent, Spool
+from medseg.tracking.records import Metrics, Tags, read_record
+from medseg.tracking.spool import Entry, Sent, Spool
 from medseg.tracking.store import (
     PARENT_ID_TAG,
     Store,
@@ -159,7 +160,7 @@ class Sender:
         self._save(replace(self._sent, run_id=run_id, experiment_id=experiment_id, uri=without_password(store.uri)))
         return run_id, experiment_id
 
-    def _new_run(self, store: Store, first: Record) -> tuple[str, str]:
+    def _new_run(self, store: Store, first: Entry) -> tuple[str, str]:
         experiment, key, parent = (first.arguments[name] for name in ("experiment", "run_key", "parent"))
         for run in find_runs(store, experiment, KEY_TAG, key):  # made by a process that died before it noted the id
             return str(run.info.run_id), str(run.info.experiment_id)
@@ -174,40 +175,15 @@ class Sender:
             store.client.set_tag(child.info.run_id, PARENT_ID_TAG, run_id)
         return run_id, experiment_id
 
-    def _apply(self, tracker: MlflowTracker, record: Record) -> None:
-        given = dict(record.arguments)
-        file = self._spool.file(given.pop("file")) if "file" in given else Path()
-        match record.call:
-            case "open":
-                if given["resumed"]:  # a new run got its tags when it was made
-                    reopen_run(Store(tracker.client, self.uri, None), tracker.run_id)
-                    tracker.set_tags(given["tags"])
-            case "log_params":
-                tracker.log_params(given["params"])
-            case "log_metrics":
-                tracker.log_points(_points(record))
-            case "set_tags":
-                tracker.set_tags(given["tags"])
-            case "log_file":
-                tracker.log_file(file, given["folder"])
-            case "log_text":
-                tracker.log_text(given["text"], given["name"])
-            case "log_table":
-                tracker.log_table(given["rows"], given["name"])
-            case "log_image":
-                tracker.log_image(file, given["key"], given["step"], time_ms=record.time_ms)
-            case "log_dataset":
-                tracker.log_dataset(Path(given["manifest"]), given["digest"], given["context"], given["n_studies"])
-            case "log_model":
-                tracker.log_model(file, given["name"], record=record.key)
-            case "register_model":
-                tracker.register_model(given["name"], given["alias"])
-            case "finish":
-                tracker.finish(given["status"], given["reason"], time_ms=record.time_ms)
-            case _:
-                raise ValueError(f"a record {record.call!r} that this version of medseg does not know")
+    def _apply(self, tracker: MlflowTracker, entry: Entry) -> None:
+        if entry.call != "open":
+            record = read_record(entry.call, entry.arguments, self._spool.file)
+            tracker.note(record, time_ms=entry.time_ms, key=entry.key)
+        elif entry.arguments["resumed"]:  # a new run got its tags when it was made
+            reopen_run(Store(tracker.client, self.uri, None), tracker.run_id)
+            tracker.note(Tags(entry.arguments["tags"]))
 
-    def _try(self, record: Record, send: Callable[[], None]) -> bool:
+    def _try(self, record: Entry, send: Callable[[], None]) -> bool:
         """Whether the store took it; False when it never will."""
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
@@ -246,7 +222,7 @@ class Sender:
         self._spool.sent = sent
         self._sent = sent
 
-    def _release(self, records: list[Record]) -> None:
+    def _release(self, records: list[Entry]) -> None:
         for record in records:
             if "file" in record.arguments:
                 self._spool.release(record.arguments["file"])
@@ -279,11 +255,11 @@ def require_answer(uri: str, timeout_s: float = 5.0) -> None:
         raise AwayError(f"{shown} answers with status {status}")
 
 
-def _metrics_in_front(records: list[Record]) -> list[Record]:
+def _metrics_in_front(records: list[Entry]) -> list[Entry]:
     """The metrics that the next batch may hold."""
-    chosen: list[Record] = []
+    chosen: list[Entry] = []
     count = 0
-    for record in takewhile(lambda r: r.call == "log_metrics", records):
+    for record in takewhile(lambda r: r.call == Metrics.call, records):
         count += len(record.arguments["metrics"])
         if chosen and count > _POINTS_AT_ONCE:
             break
@@ -291,6 +267,6 @@ def _metrics_in_front(records: list[Record]) -> list[Record]:
     return chosen
 
 
-def _points(record: Record) -> list[tuple[str, float, int, int]]:
+def _points(record: Entry) -> list[tuple[str, float, int, int]]:
     metrics: Mapping[str, float] = record.arguments["metrics"]
     return [(name, value, record.time_ms, int(record.arguments["step"])) for name, value in metrics.items()]

@@ -43,14 +43,14 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Record:
-    """One call of a Tracker.
+class Entry:
+    """One line: a record (see ``records``) or an ``open``.
 
     Attributes:
-        call: the method's name; ``open`` for the beginning of a run and of every resume.
-        arguments: what it was called with, as JSON knows it.
+        call: the kind of the record; ``open`` for the beginning of a run and of every resume.
+        arguments: its fields, as JSON knows them.
         key: unlike every other record's.
-        time_ms: when it was called.
+        time_ms: when it was noted.
         end: where in the spool the next record begins, in bytes.
     """
 
@@ -143,11 +143,11 @@ class Spool:
         if copy.is_relative_to(self.folder / "files"):
             shutil.rmtree(copy.parent, ignore_errors=True)
 
-    def read(self, offset: int = 0) -> list[Record]:
+    def read(self, offset: int = 0) -> list[Entry]:
         """The records that begin at a place, about a megabyte of them; empty at the end, or without a spool."""
         if not self.path.is_file():
             return []
-        records: list[Record] = []
+        records: list[Entry] = []
         with self.path.open("rb") as file:
             file.seek(offset)
             while not records and (lines := file.readlines(_READ_BYTES)):
@@ -157,7 +157,7 @@ class Spool:
                         records.append(record)
         return records
 
-    def all(self) -> Iterator[Record]:
+    def all(self) -> Iterator[Entry]:
         """Every record from the first on."""
         offset = 0
         while records := self.read(offset):
@@ -205,10 +205,10 @@ class Spool:
                 self._flushed = time.monotonic()
 
 
-def _parsed(line: bytes, end: int) -> Record | None:
+def _parsed(line: bytes, end: int) -> Entry | None:
     try:
         entry = json.loads(line)
-        return Record(entry["call"], entry["arguments"], entry["key"], entry["time_ms"], end)
+        return Entry(entry["call"], entry["arguments"], entry["key"], entry["time_ms"], end)
     except (ValueError, KeyError, TypeError, RecursionError):
         if line.strip():
             _log.warning("a torn record of %d bytes before byte %d of the spool is passed over", len(line), end)

@@ -6,18 +6,18 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from medseg.errors import TrackingError
-from medseg.tracking.mlflow_tracker import finite, plain
+from medseg.tracking.records import End, Metrics, Record, Status
 from medseg.tracking.sender import AwayError, Sender, require_answer
+from medseg.tracking.settings import TrackingSettings
 from medseg.tracking.spool import Spool
 from medseg.tracking.store import run_facts, without_password
 from medseg.tracking.system_metrics import SystemMetrics
-from medseg.tracking.tracker import Status, Tracker
+from medseg.tracking.tracker import Tracker
 
 _LONGEST_PAUSE_S = 30.0
 
@@ -31,38 +31,36 @@ _log = logging.getLogger(__name__)
 
 
 def open_spooled(
+    settings: TrackingSettings,
     *,
     run_folder: Path,
     runs_dir: Path,
-    uri: str | None,
     experiment: str,
     run_id: str | None = None,
     parent: str | None = None,
     tags: Mapping[str, str] = {},
-    offline: bool = False,
-    system_metrics: bool = False,
 ) -> Tracker:
     """Begin the record of a run, or go on with the one that its folder holds.
 
     Args:
+        settings: where it is recorded, or that it is only written down (``offline``: neither mlflow nor the store is
+            touched), whether the machine's load is recorded, and further tags.
         run_folder: the run's folder; its name is the run's in MLflow.
         runs_dir: folder of all run folders.
-        uri: tracking URI; None takes MLFLOW_TRACKING_URI, else SQLite in ``runs_dir``.
-        experiment: created if missing.
+        experiment: created if missing; in place of none in the settings.
         run_id: the MLflow run of a folder that has no spool yet.
         parent: ``Tracker.key`` of the run that this one is shown under.
         tags: added to those of the machine and the code.
-        offline: only write the spool; neither mlflow nor the store is touched.
-        system_metrics: whether the use of CPU, memory and GPU is recorded.
 
     Returns:
-        A tracker whose calls cost one line in a file. If a server is away, a warning says so, and what is recorded
+        A tracker whose records cost one line in a file. If a server is away, a warning says so, and what is recorded
         reaches it when it is back, or by ``upload``.
 
     Raises:
         TrackingError: mlflow is not installed, the store is not MLflow's or its host has no such name, the experiment
             or the run to go on with was deleted, or another process records this run. Not with ``offline``.
     """
+    experiment = settings.experiment or experiment
     spool = Spool(run_folder)
     before = next((record for record in spool.all() if record.call == "open"), None)
     key = str(before.arguments["run_key"]) if before else uuid.uuid4().hex
@@ -75,11 +73,11 @@ def open_spooled(
             run_key=key,
             run_id=run_id,
             parent=parent,
-            tags=run_facts(experiment) | dict(tags),
+            tags=run_facts(experiment) | dict(tags) | dict(settings.tags),
             resumed=bool(before or run_id),
-            uri=uri,
+            uri=settings.uri,
         )
-        sender = None if offline else Sender(spool, uri, runs_dir)
+        sender = None if settings.offline else Sender(spool, settings.uri, runs_dir)
         away = ""
         if sender:
             try:
@@ -88,13 +86,13 @@ def open_spooled(
                 away = str(error)
         start_ms = before.time_ms if before else time.time_ns() // 10**6
         tracker = SpoolingTracker(spool, key, sender, away=away, held=stack.pop_all())
-    if system_metrics:
+    if settings.system_metrics:
         tracker.watch(SystemMetrics(start_s=start_ms / 1000))
     return tracker
 
 
 class SpoolingTracker:
-    """Writes every call into the spool; with a sender, a thread of its own passes it on.
+    """Writes every record into the spool; with a sender, a thread of its own passes it on.
 
     Args:
         spool: the run's; its first record is there.
@@ -138,48 +136,21 @@ class SpoolingTracker:
     def watch(self, system: SystemMetrics) -> None:
         """Record the machine's load until the end of the run."""
         self._system = system
-        system.start(self.log_metrics)
+        system.start(lambda metrics, step: self.note(Metrics(metrics, step)))
 
-    def log_params(self, params: Mapping[str, Any]) -> None:
-        """Note settings."""
-        self._note("log_params", params=params)
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Note the finite values of one step, with the time."""
-        if values := finite(metrics):
-            self._note("log_metrics", metrics=values, step=step)
-
-    def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Note tags."""
-        self._note("set_tags", tags={key: str(value) for key, value in tags.items()})
-
-    def log_file(self, path: Path, folder: str = "") -> None:
-        """Keep a file for the artifacts as it is now (one of more than 32 MiB: as it is when it is sent)."""
-        self._note_file("log_file", path, folder=folder)
-
-    def log_text(self, text: str, name: str) -> None:
-        """Note a text artifact."""
-        self._note("log_text", text=text, name=name)
-
-    def log_table(self, rows: Sequence[Mapping[str, Any]], name: str) -> None:
-        """Note a table."""
-        self._note("log_table", rows=[{key: plain(value) for key, value in row.items()} for row in rows], name=name)
-
-    def log_image(self, path: Path, key: str, step: int) -> None:
-        """Keep a picture for the image grid as it is now."""
-        self._note_file("log_image", path, key=key, step=step)
-
-    def log_dataset(self, manifest: Path, digest: str, context: str, n_studies: int) -> None:
-        """Note the data."""
-        self._note("log_dataset", manifest=manifest.name, digest=digest, context=context, n_studies=n_studies)
-
-    def log_model(self, model_dir: Path, name: str = "model") -> None:
-        """Note a model folder, which is sent from its place."""
-        self._note_file("log_model", model_dir, name=name)
-
-    def register_model(self, name: str, alias: str | None = None) -> None:
-        """Note that the model is to be registered."""
-        self._note("register_model", name=name, alias=alias)
+    def note(self, record: Record) -> None:
+        """Write a record down with the time; its file is kept as it is now (above 32 MiB: as it is when it is sent)."""
+        if isinstance(record, Metrics) and not record.finite:
+            return
+        arguments = record.arguments()
+        if "file" in arguments:
+            try:
+                arguments["file"] = self._spool.keep(arguments["file"])
+            except OSError as error:
+                self._spool.lost(record.call, error)
+                return
+        if self._spool.append(record.call, **arguments):
+            self._written.set()
 
     def finish(self, status: Status, reason: str = "") -> None:
         """Note the end, and give the store a bounded time to take the rest; without an answer, none.
@@ -191,25 +162,13 @@ class SpoolingTracker:
         self._finished = True
         if self._system:
             self._system.stop()
-        self._note("finish", status=status, reason=reason)
+        self.note(End(status, reason))
         try:
             if self._thread and self._sender:
                 self._wait(self._thread, self._sender)
         finally:
             self._stopped.set()
             self._held.close()
-
-    def _note(self, call: str, **arguments: Any) -> None:
-        if self._spool.append(call, **arguments):
-            self._written.set()
-
-    def _note_file(self, call: str, path: Path, **arguments: Any) -> None:
-        try:
-            kept = self._spool.keep(path)
-        except OSError as error:
-            self._spool.lost(call, error)
-            return
-        self._note(call, file=kept, **arguments)
 
     def _wait(self, thread: threading.Thread, sender: Sender) -> None:
         server = sender.uri.startswith(("http://", "https://"))

@@ -17,6 +17,7 @@ from medseg.tracking.database import prepare_database
 from medseg.tracking.environment import environment, git_revision
 from medseg.tracking.links import ARTIFACTS, default_uri
 from medseg.tracking.mlflow_tracker import FAILURE_TAG, MlflowTracker
+from medseg.tracking.records import Tags
 from medseg.tracking.tracker import Tracker
 
 _SETTINGS = {
@@ -86,7 +87,7 @@ def open_tracker(
             return MlflowTracker(store.client, uri=store.uri, run_id=run_id, experiment_id=experiment_id)
         experiment_id = reopen_run(store, resume_run_id)
         tracker = MlflowTracker(store.client, uri=store.uri, run_id=resume_run_id, experiment_id=experiment_id)
-        tracker.set_tags(all_tags)
+        tracker.note(Tags(all_tags))
         return tracker
 
 

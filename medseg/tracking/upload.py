@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from medseg.errors import TrackingError
+from medseg.tracking.records import End
 from medseg.tracking.sender import AwayError, Sender
 from medseg.tracking.spool import Spool
 from medseg.tracking.store import tracking_errors, without_password
@@ -44,9 +45,9 @@ def upload(run_folder: Path, uri: str | None = None) -> str:
                 pass
             last = records[-1]
             tracker = sender.open()
-            if last.call != "finish":
+            if last.call != End.call:
                 with tracking_errors(sender.uri):
-                    tracker.finish("KILLED", "the run's process was killed", time_ms=last.time_ms)
+                    tracker.note(End("KILLED", "the run's process was killed"), time_ms=last.time_ms)
         except AwayError as error:
             raise TrackingError(f"{run_folder}: not all was sent to {shown} ({error}); try again") from error
     if sender.refused:

@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from medseg.tracking import latest_run_url, newest_run_url, open_spooled, ui_command
+from medseg.tracking import TrackingSettings, latest_run_url, newest_run_url, open_spooled, ui_command
 from medseg.tracking.links import default_uri
+from medseg.tracking.records import Dataset, File, Metrics, Params, Picture
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -70,20 +71,21 @@ def record(runs: Path) -> str:
     folder = runs / "liver" / "20260101-120000"
     folder.mkdir(parents=True)
     tags = {"medseg.network": "unet", "medseg.fold": "0"}
-    tracker = open_spooled(run_folder=folder, runs_dir=runs, uri=None, experiment="liver", tags=tags)
-    tracker.log_params({"training": {"epochs": EPOCHS}, "network": {"name": "unet"}})
-    tracker.log_dataset(Path("lits.csv"), "a" * 64, "train", 3)
-    tracker.log_dataset(Path("lits.csv"), "b" * 64, "validation", 2)
+    settings = TrackingSettings(system_metrics=False, tags=tags)
+    tracker = open_spooled(settings, run_folder=folder, runs_dir=runs, experiment="liver")
+    tracker.note(Params({"training": {"epochs": EPOCHS}, "network": {"name": "unet"}}))
+    tracker.note(Dataset(Path("lits.csv"), "a" * 64, "train", 3))
+    tracker.note(Dataset(Path("lits.csv"), "b" * 64, "validation", 2))
     for epoch in range(EPOCHS):
         metrics = {
             f"val/{score}/{label}": 0.5 + epoch / 20 for score in ("dice", "iou") for label in ("liver", "tumour")
         }
-        tracker.log_metrics({"train/loss": 1 / (epoch + 1), **metrics}, epoch)
-        tracker.log_metrics({"system/cpu_utilization_percentage": 50.0 + epoch}, epoch)
+        tracker.note(Metrics({"train/loss": 1 / (epoch + 1), **metrics}, epoch))
+        tracker.note(Metrics({"system/cpu_utilization_percentage": 50.0 + epoch}, epoch))
         Image.new("RGB", (256, 128), colour(epoch)).save(folder / "grid.png")
-        tracker.log_image(folder / "grid.png", "validation/grid", epoch)
+        tracker.note(Picture(folder / "grid.png", "validation/grid", epoch))
     (folder / "report.html").write_text(REPORT)
-    tracker.log_file(folder / "report.html")
+    tracker.note(File(folder / "report.html"))
     tracker.finish("FINISHED")
     assert tracker.run_id is not None
     return tracker.run_id

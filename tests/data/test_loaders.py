@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from medseg.data.loaders import Batches, BatchRange
 from medseg.data.dataset import PatchDataset
+from medseg.data.loaders import Batches, BatchRange
 from medseg.data.settings import DataSettings
 from medseg.model.classes import Classes
 from medseg.transforms.settings import Augmentation, Noise

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -26,24 +26,38 @@ from medseg.runs.recording import (
 from medseg.runs.folder import RunFolder, new_run
 from medseg.study.manifest import read_manifest, split
 from medseg.tracking import NoTracker, upload
+from medseg.tracking.records import (
+    Dataset,
+    File,
+    Metrics,
+    Model,
+    Params,
+    Picture,
+    Record,
+    Registration,
+    Table,
+)
 from medseg.types import Grid, Volume
 
 Config = Callable[..., PipelineConfig]
+R = TypeVar("R", bound=Record)
 
 
 class Listening(NoTracker):
-    """Keeps every call as (method, arguments)."""
+    """Keeps every record, and how the run ended."""
 
     def __init__(self) -> None:
-        self.calls: list[tuple[str, tuple[Any, ...]]] = []
+        self.records: list[Record] = []
+        self.ends: list[tuple[str, str]] = []
 
-    def __getattribute__(self, name: str) -> Any:
-        if name.startswith(("log_", "set_", "register_", "finish")):
-            return lambda *args, **kwargs: self.calls.append((name, (*args, *kwargs.values())))
-        return super().__getattribute__(name)
+    def note(self, record: Record) -> None:
+        self.records.append(record)
 
-    def of(self, name: str) -> list[tuple[Any, ...]]:
-        return [arguments for called, arguments in self.calls if called == name]
+    def finish(self, status: str, reason: str = "") -> None:
+        self.ends.append((status, reason))
+
+    def of(self, kind: type[R]) -> list[R]:
+        return [record for record in self.records if isinstance(record, kind)]
 
 
 @pytest.fixture
@@ -85,7 +99,7 @@ def test_offline_run_touches_no_store_and_is_uploaded_later(
     config = tiny_config("name=offline", f"tracking={{uri: '{tracking_uri}', offline: true, system_metrics: false}}")
     folder = new_run(config)
     tracker = open_run(config, folder, None)
-    tracker.log_metrics({"train/loss": 1.0}, 1)
+    tracker.note(Metrics({"train/loss": 1.0}, 1))
     tracker.finish("FINISHED")
     assert (tracker.run_id, folder.remembered()) == (None, {})
     assert mlflow_client.get_experiment_by_name("offline") is None
@@ -115,8 +129,8 @@ def test_model_is_registered_where_the_pipeline_asks_for_it(
     folder = new_run(config)
     state = TrainingState(history=[{"epoch": 1, "train/loss": 1.0}], finished="epochs")
     record_model(config, folder, state, listening, Display(quiet=True))
-    assert listening.of("log_model") == [(folder.model,)]
-    assert listening.of("register_model") == expected
+    assert listening.of(Model) == [Model(folder.model)]
+    assert [(r.name, r.alias) for r in listening.of(Registration)] == expected
 
 
 @pytest.mark.parametrize(
@@ -131,13 +145,13 @@ def test_bad_end_is_recorded_with_its_reason_and_goes_on_up(
 ) -> None:
     with pytest.raises(type(error)), recorded(listening):
         raise error
-    assert listening.of("finish") == [expected]
+    assert listening.ends == [expected]
 
 
 def test_good_end_is_left_to_the_caller(listening: Listening) -> None:
     with recorded(listening):
         pass
-    assert listening.calls == []
+    assert (listening.records, listening.ends) == ([], [])
 
 
 def test_failure_stands_in_the_log(listening: Listening, caplog: pytest.LogCaptureFixture) -> None:
@@ -151,12 +165,12 @@ def test_each_role_of_the_data_has_a_digest_of_its_own(tiny_config: Config, list
     studies = read_manifest(config.data.manifest, config.data.root)
     folder = new_run(config)
     record_inputs(config, folder, listening, studies, split(studies, 0))
-    datasets = listening.of("log_dataset")
-    assert [(context, count) for _, _, context, count in datasets] == [("train", 3), ("validation", 1), ("test", 2)]
-    assert len({digest for _, digest, _, _ in datasets}) == 3
-    assert [path.name for (path,) in listening.of("log_file")] == ["config.yaml", "manifest.csv"]
-    (params,) = listening.of("log_params")
-    assert params[0]["preprocessing"]["spacing_mm"] == [6.0, 6.0, 6.0]
+    datasets = listening.of(Dataset)
+    assert [(d.context, d.n_studies) for d in datasets] == [("train", 3), ("validation", 1), ("test", 2)]
+    assert len({d.digest for d in datasets}) == 3
+    assert [r.file.name for r in listening.of(File)] == ["config.yaml", "manifest.csv"]
+    (settings,) = listening.of(Params)
+    assert settings.params["preprocessing"]["spacing_mm"] == [6.0, 6.0, 6.0]
 
 
 @pytest.fixture
@@ -182,23 +196,24 @@ def test_evaluation_is_recorded_as_files_numbers_table_and_pictures(scored: Any,
     config, folder, evaluation = scored()
     studies = read_manifest(config.data.manifest, config.data.root)
     record_evaluation(config, folder, "validation", studies, evaluation, listening)
-    files = [(*folder, path.name) for path, *folder in listening.of("log_file")]
-    assert files[:2] == [("evaluation.csv",), ("evaluation.json",)]
+    files = [(r.folder, r.file.name) for r in listening.of(File)]
+    assert files[:2] == [("", "evaluation.csv"), ("", "evaluation.json")]
     assert {folder for folder, _ in files[2:-1]} == {"overlays"}
-    assert files[-1] == ("report.html",)
+    assert files[-1] == ("", "report.html")
     assert (folder.path / "evaluation.csv").read_text().count("\n") == 1 + 2 * 2
-    ((metrics, _),) = listening.of("log_metrics")
+    metrics = listening.of(Metrics)[0].metrics
+    assert len(listening.of(Metrics)) == 1
     assert metrics["validation/dice/liver"] == 1.0
     assert (metrics["validation/studies"], metrics["validation/failed_studies"]) == (2, 1)
-    ((rows, name),) = listening.of("log_table")
-    assert name == "studies.json"
-    assert {row["study_id"] for row in rows} == {"phantom_000", "phantom_001"}
-    images = listening.of("log_image")
-    kinds = {tuple(key.split("/")) for _, key, _ in images}
+    (table,) = listening.of(Table)
+    assert table.name == "studies.json"
+    assert {row["study_id"] for row in table.rows} == {"phantom_000", "phantom_001"}
+    pictures = listening.of(Picture)
+    kinds = {tuple(picture.key.split("/")) for picture in pictures}
     assert {kind for kind, _ in kinds} == {"overlay", "slices", "errors"}
     assert {rank for _, rank in kinds} <= {"best", "median", "worst"}
-    assert all(path.is_file() for path, _, _ in images)
-    assert images
+    assert all(picture.file.is_file() for picture in pictures)
+    assert pictures
 
 
 def test_the_page_can_be_left_out(scored: Any, listening: Listening) -> None:
@@ -217,7 +232,7 @@ def test_folds_are_reviewed_together(scored: Any, tiny_config: Config, listening
     folds = [(first, replace(evaluation, scores=evaluation.scores[:1])), (second, Evaluation(evaluation.scores[1:]))]
     studies = read_manifest(config.data.manifest, config.data.root)
     record_folds(config, together, studies, folds, listening)
-    files = [path.name for path, *_ in listening.of("log_file")]
+    files = [record.file.name for record in listening.of(File)]
     assert files == ["evaluation.csv", "evaluation.json", "evaluation_lesions.csv", "report.html"]
     read = read_json(together.path / "evaluation.json")
     assert [s.study_id for s in read.scores] == ["phantom_000", "phantom_001"]
@@ -240,19 +255,19 @@ class TestValidationPictures:
         folder, studies = new_run(config), read_manifest(config.data.manifest, config.data.root)
         pictures = ValidationPictures(config, folder, listening, studies)
         pictures.log(1)  # an epoch without validation
-        assert listening.of("log_image") == []
+        assert listening.of(Picture) == []
         for epoch in (2, 4):
             for study in studies[:2]:
                 pictures.draw(study.study_id, *volumes)
             pictures.log(epoch)
         pictures.log(5)
-        logged = listening.of("log_image")
-        assert [(path.name, key, step) for path, key, step in logged] == [
+        logged = listening.of(Picture)
+        assert [(picture.file.name, picture.key, picture.step) for picture in logged] == [
             ("reference.png", "overlay/validation", 0),
             ("validation.png", "overlay/validation", 2),
             ("validation.png", "overlay/validation", 4),
         ]
-        assert all(path.read_bytes().startswith(b"\x89PNG") for path, _, _ in logged)
+        assert all(path.read_bytes().startswith(b"\x89PNG") for path in (picture.file for picture in logged))
 
     def test_a_resumed_run_does_not_draw_the_reference_again(
         self, tiny_config: Config, listening: Listening, volumes: tuple[Volume, Any, Any]
@@ -261,7 +276,7 @@ class TestValidationPictures:
         folder, studies = new_run(config), read_manifest(config.data.manifest, config.data.root)
         for _ in range(2):
             ValidationPictures(config, folder, listening, studies).draw(studies[0].study_id, *volumes)
-        assert len(listening.of("log_image")) == 1
+        assert len(listening.of(Picture)) == 1
 
     def test_without_validation_nothing_is_drawn(
         self, tiny_config: Config, listening: Listening, volumes: tuple[Volume, Any, Any]
@@ -270,14 +285,15 @@ class TestValidationPictures:
         pictures = ValidationPictures(config, new_run(config), listening, [])
         pictures.draw("a", *volumes)
         pictures.log(1)
-        assert listening.calls == []
+        assert listening.records == []
 
 
 def test_evaluation_of_nothing_is_recorded_too(tiny_config: Config, listening: Listening) -> None:
     config = tiny_config()
     folder = new_run(config)
     record_evaluation(config, folder, "test", [], Evaluation((), (Failure("a", "cut short"),)), listening)
-    ((metrics, _),) = listening.of("log_metrics")
+    metrics = listening.of(Metrics)[0].metrics
+    assert len(listening.of(Metrics)) == 1
     assert (metrics["test/studies"], metrics["test/failed_studies"]) == (0, 1)
     assert math.isnan(metrics["test/miou"])
-    assert listening.of("log_image") == []
+    assert listening.of(Picture) == []

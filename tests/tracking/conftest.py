@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from medseg.tracking import Tracker, open_spooled, open_tracker
+from medseg.tracking import Tracker, TrackingSettings, open_spooled, open_tracker
 from medseg.tracking.links import default_uri
 from medseg.tracking.ui import ui_command
 
@@ -50,8 +50,10 @@ def open_in(runs_dir: Path) -> Callable[..., Tracker]:
     """Open the tracker of a run folder, as a pipeline does."""
 
     def open_in(run_folder: Path, **changes: Any) -> Tracker:
-        arguments: dict[str, Any] = {"runs_dir": runs_dir, "uri": None, "experiment": "liver"}
-        return open_spooled(run_folder=run_folder, **(arguments | changes))
+        own = {key: changes.pop(key) for key in ("uri", "offline") if key in changes}
+        settings = TrackingSettings(**{"system_metrics": changes.pop("system_metrics", False), **own})
+        arguments: dict[str, Any] = {"runs_dir": runs_dir, "experiment": "liver"}
+        return open_spooled(settings, run_folder=run_folder, **(arguments | changes))
 
     return open_in
 

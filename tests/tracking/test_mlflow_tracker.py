@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medseg.tracking.records import Dataset, File, Metrics, Params, Picture, Table, Tags
+
 
 @pytest.fixture
 def run(open_run):
@@ -17,7 +19,9 @@ def artifacts(runs_dir: Path, tracker) -> Path:
 
 
 def test_params_get_dotted_keys(run, client) -> None:
-    run.log_params({"training": {"epochs": 3, "loss": [{"name": "dice"}]}, "augmentation": {}, "fold": 0, "seed": None})
+    run.note(
+        Params({"training": {"epochs": 3, "loss": [{"name": "dice"}]}, "augmentation": {}, "fold": 0, "seed": None})
+    )
     assert client.get_run(run.run_id).data.params == {
         "training.epochs": "3",
         "training.loss": '[{"name": "dice"}]',
@@ -28,32 +32,32 @@ def test_params_get_dotted_keys(run, client) -> None:
 
 
 def test_long_param_is_cut_to_the_limit(run, client) -> None:
-    run.log_params({"values": "x" * 7000})
+    run.note(Params({"values": "x" * 7000}))
     value = client.get_run(run.run_id).data.params["values"]
     assert len(value) == 6000
     assert value.endswith("x...")
 
 
 def test_more_params_than_one_batch_takes_all_arrive(run, client) -> None:
-    run.log_params({f"key_{i}": i for i in range(230)})
+    run.note(Params({f"key_{i}": i for i in range(230)}))
     assert len(client.get_run(run.run_id).data.params) == 230
 
 
 def test_metrics_keep_names_values_and_steps(run, client) -> None:
-    run.log_metrics({"val/dice/liver": 0.5, "learning_rate": 0.01}, step=1)
-    run.log_metrics({"val/dice/liver": np.float32(0.75)}, step=2)
+    run.note(Metrics({"val/dice/liver": 0.5, "learning_rate": 0.01}, step=1))
+    run.note(Metrics({"val/dice/liver": np.float32(0.75)}, step=2))
     history = client.get_metric_history(run.run_id, "val/dice/liver")
     assert [(m.step, m.value) for m in history] == [(1, 0.5), (2, 0.75)]
     assert client.get_run(run.run_id).data.metrics == {"val/dice/liver": 0.75, "learning_rate": 0.01}
 
 
 def test_metrics_that_are_not_finite_are_left_out(run, client) -> None:
-    run.log_metrics({"val/dice/tumour": float("nan"), "train/loss": float("inf"), "val/dice/liver": 1.0}, step=0)
+    run.note(Metrics({"val/dice/tumour": float("nan"), "train/loss": float("inf"), "val/dice/liver": 1.0}, step=0))
     assert client.get_run(run.run_id).data.metrics == {"val/dice/liver": 1.0}
 
 
 def test_class_names_that_mlflow_refuses_are_rewritten(run, client) -> None:
-    run.log_metrics({"val/dice/tumour (left)": 0.5, "/val//iou": 0.25}, step=0)
+    run.note(Metrics({"val/dice/tumour (left)": 0.5, "/val//iou": 0.25}, step=0))
     assert client.get_run(run.run_id).data.metrics == {"val/dice/tumour _left_": 0.5, "val/iou": 0.25}
 
 
@@ -73,20 +77,18 @@ def test_finish_without_a_reason_leaves_no_failure_tag(run, client) -> None:
     assert "medseg.failure" not in ended.data.tags
 
 
-def test_files_and_texts_become_artifacts(run, runs_dir, tmp_path) -> None:
+def test_files_become_artifacts(run, runs_dir, tmp_path) -> None:
     (tmp_path / "report.html").write_text("<p>report</p>")
-    run.log_file(tmp_path / "report.html")
-    run.log_file(tmp_path / "report.html", folder="reports")
-    run.log_text("name: liver", "config/resolved.yaml")
+    run.note(File(tmp_path / "report.html"))
+    run.note(File(tmp_path / "report.html", folder="reports"))
     folder = artifacts(runs_dir, run)
     assert (folder / "report.html").is_file()
     assert (folder / "reports" / "report.html").is_file()
-    assert (folder / "config" / "resolved.yaml").read_text() == "name: liver"
 
 
 def test_table_has_mlflows_form_and_gaps_are_null(run, runs_dir) -> None:
     rows = [{"study_id": "a", "dice": np.float64(0.5)}, {"study_id": "b", "dice": float("nan"), "voxels": np.int64(3)}]
-    run.log_table(rows, "evaluation.json")
+    run.note(Table(rows, "evaluation.json"))
     path = artifacts(runs_dir, run) / "evaluation.json"
     assert json.loads(path.read_text()) == {
         "columns": ["study_id", "dice", "voxels"],
@@ -96,9 +98,9 @@ def test_table_has_mlflows_form_and_gaps_are_null(run, runs_dir) -> None:
 
 
 def test_table_logged_again_replaces_the_first_and_is_listed_once(run, runs_dir, client) -> None:
-    run.log_table([{"dice": 0.1}], "evaluation.json")
-    run.log_table([{"dice": 0.9}], "evaluation.json")
-    run.log_table([], "empty.json")
+    run.note(Table([{"dice": 0.1}], "evaluation.json"))
+    run.note(Table([{"dice": 0.9}], "evaluation.json"))
+    run.note(Table([], "empty.json"))
     assert json.loads((artifacts(runs_dir, run) / "evaluation.json").read_text())["data"] == [[0.9]]
     listed = json.loads(client.get_run(run.run_id).data.tags["mlflow.loggedArtifacts"])
     assert [entry["path"] for entry in listed] == ["evaluation.json", "empty.json"]
@@ -108,14 +110,14 @@ def test_image_stands_in_the_grid_under_its_key_and_step(run, runs_dir, tmp_path
     from PIL import Image
 
     Image.new("RGB", (8, 6), (255, 0, 0)).save(tmp_path / "overlay.png")
-    run.log_image(tmp_path / "overlay.png", key="overlay/best (1)", step=4)
+    run.note(Picture(tmp_path / "overlay.png", key="overlay/best (1)", step=4))
     (picture,) = (artifacts(runs_dir, run) / "images").glob("*.png")
     assert picture.name.startswith("overlay~best _1_+step+4+")
     assert Image.open(picture).size == (8, 6)
 
 
 def test_dataset_names_the_manifest_without_its_folder(run, client) -> None:
-    run.log_dataset(Path("/secret/place/lits.csv"), digest="d" * 64, context="training", n_studies=131)
+    run.note(Dataset(Path("/secret/place/lits.csv"), digest="d" * 64, context="training", n_studies=131))
     (entry,) = client.get_run(run.run_id).inputs.dataset_inputs
     assert entry.dataset.name == "lits"
     assert entry.dataset.digest == "d" * 36
@@ -137,9 +139,9 @@ def test_store_that_dies_costs_a_warning_a_kind_and_never_raises(run, monkeypatc
     monkeypatch.setattr(type(run.client), "log_batch", dead)
     with caplog.at_level(logging.WARNING, logger="medseg"):
         for step in range(3):
-            run.log_metrics({"train/loss": 1.0}, step=step)
-        run.set_tags({"a": "b"})
-        run.log_file(tmp_path / "absent.txt")
+            run.note(Metrics({"train/loss": 1.0}, step=step))
+        run.note(Tags({"a": "b"}))
+        run.note(File(tmp_path / "absent.txt"))
         assert len(caplog.records) == 3
         assert "did not take metrics" in caplog.text
         assert "connection refused" in caplog.text

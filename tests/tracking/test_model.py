@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 import medseg
+from medseg.tracking.records import Model
 
 
 class FakeSegmenter:
@@ -41,7 +42,7 @@ def test_recorded_model_loads_by_run_and_segments(open_run, load, model_dir, tmp
     import pandas as pd
 
     run = open_run()
-    run.log_model(model_dir)
+    run.note(Model(model_dir))
     model = load(f"runs:/{run.run_id}/model")
     assert model.predict(pd.DataFrame({"image": ["a.nii.gz"], "output": [str(tmp_path / "s.nii.gz")]})) == [
         str(tmp_path / "s.nii.gz")
@@ -54,7 +55,7 @@ def test_recorded_model_loads_by_run_and_segments(open_run, load, model_dir, tmp
 
 def test_recorded_model_is_ready_listed_with_its_run_and_names_no_place(open_run, client, runs_dir, model_dir) -> None:
     run = open_run()
-    run.log_model(model_dir, name="best")
+    run.note(Model(model_dir, name="best"))
     (output,) = client.get_run(run.run_id).outputs.model_outputs
     model = client.get_logged_model(output.model_id)
     assert (model.name, str(model.status), model.source_run_id) == ("best", "READY", run.run_id)
@@ -70,7 +71,7 @@ def test_recorded_model_is_ready_listed_with_its_run_and_names_no_place(open_run
 def test_folder_that_is_no_model_is_a_warning(open_run, tmp_path, caplog, client) -> None:
     run = open_run()
     with caplog.at_level(logging.WARNING, logger="medseg"):
-        run.log_model(tmp_path)
+        run.note(Model(tmp_path))
     assert f"expected a model folder with model.json, found none at {tmp_path}" in caplog.text
     assert client.get_run(run.run_id).outputs.model_outputs == []
 
@@ -82,7 +83,7 @@ def test_model_that_could_not_be_stored_is_marked_failed(open_run, client, model
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(type(client), "log_model_artifacts", full)
-    run.log_model(model_dir)
+    run.note(Model(model_dir))
     assert "No space left on device" in caplog.text
     (model,) = client.search_logged_models([run.experiment_id])
     assert str(model.status) == "FAILED"

@@ -3,6 +3,7 @@
 import pytest
 
 from medseg.tracking.links import default_uri
+from medseg.tracking.records import Model, Registration
 from medseg.tracking.register import register_model
 from medseg.tracking.registry import download_model
 
@@ -12,8 +13,8 @@ def test_alias_moves_to_the_newest_run_and_leads_back_to_its_weights(open_run, c
     for weights in ("first", "second"):
         (model_dir / "weights.safetensors").write_text(weights)
         run = open_run()
-        run.log_model(model_dir)
-        run.register_model("pancreas", "champion")
+        run.note(Model(model_dir))
+        run.note(Registration("pancreas", "champion"))
         runs.append(run.run_id)
         folder = download_model("models:/pancreas@champion", default_uri(runs_dir))
         assert (folder / "weights.safetensors").read_text() == weights
@@ -27,5 +28,5 @@ def test_run_without_a_model_cannot_be_registered(open_run, client, caplog) -> N
     run = open_run()
     with pytest.raises(FileNotFoundError, match="has no model to register"):
         register_model(client, run.run_id, "spleen")
-    run.register_model("spleen")
+    run.note(Registration("spleen"))
     assert "did not take registered models" in caplog.text

@@ -8,6 +8,7 @@ import pytest
 from medseg.errors import TrackingError
 from medseg.tracking import registry
 from medseg.tracking.links import default_uri
+from medseg.tracking.records import Model
 from medseg.tracking.registry import download_model, is_model_uri
 
 
@@ -22,7 +23,7 @@ def model_dir(tmp_path: Path) -> Path:
 
 def test_model_is_found_by_run_name_version_and_alias(open_run, client, runs_dir, model_dir, monkeypatch) -> None:
     run = open_run()
-    run.log_model(model_dir)
+    run.note(Model(model_dir))
     (output,) = client.get_run(run.run_id).outputs.model_outputs
     source = client.get_logged_model(output.model_id).artifact_location
     client.create_registered_model("liver")

@@ -12,6 +12,7 @@ import pytest
 
 from medseg.errors import TrackingError
 from medseg.tracking import upload
+from medseg.tracking.records import Dataset, File, Metrics, Model, Params, Picture, Registration, Table
 from medseg.tracking.sender import AwayError, Sender, require_answer
 from medseg.tracking.spool import Sent, Spool
 
@@ -23,16 +24,16 @@ def recorded(open_in, run_folder, model_dir) -> Spool:
 
     Image.new("RGB", (8, 6)).save(run_folder / "overlay.png")
     tracker = open_in(run_folder, offline=True, tags={"site": "A"})
-    tracker.log_params({"seed": 1})
-    tracker.log_metrics({"loss": 2.0, "dice": 0.5}, 0)
-    tracker.log_metrics({"loss": 1.0}, 1)
-    tracker.log_image(run_folder / "overlay.png", "overlay", 1)
-    tracker.log_file(run_folder / "overlay.png")
-    tracker.log_text("hello", "note.txt")
-    tracker.log_table([{"dice": 0.5}], "studies.json")
-    tracker.log_dataset(Path("lits.csv"), "d" * 64, "train", 3)
-    tracker.log_model(model_dir)
-    tracker.register_model(f"liver-{run_folder.name}", "champion")
+    tracker.note(Params({"seed": 1}))
+    tracker.note(Metrics({"loss": 2.0, "dice": 0.5}, 0))
+    tracker.note(Metrics({"loss": 1.0}, 1))
+    tracker.note(Picture(run_folder / "overlay.png", "overlay", 1))
+    tracker.note(File(run_folder / "overlay.png"))
+    tracker.note(Table([{"iou": 0.25}], "more.json"))
+    tracker.note(Table([{"dice": 0.5}], "studies.json"))
+    tracker.note(Dataset(Path("lits.csv"), "d" * 64, "train", 3))
+    tracker.note(Model(model_dir))
+    tracker.note(Registration(f"liver-{run_folder.name}", "champion"))
     tracker.finish("FINISHED")
     return Spool(run_folder)
 
@@ -157,8 +158,8 @@ def test_record_that_fails_on_an_answering_store_is_given_up_after_some_attempts
             sender.send_some()
         except AwayError:
             attempts += 1
-    assert attempts == 2 * 4  # the text and the table, four times each before the last
-    assert sender.refused == "log_table (1 calls), log_text (1 calls)"
+    assert attempts == 2 * 4  # the two tables, four times each before the last
+    assert sender.refused == "log_table (2 calls)"
     assert len(recorded.sent.given_up) == 2
     assert client.get_run(sender.run_id).info.status == "FINISHED"
     monkeypatch.undo()
@@ -176,7 +177,7 @@ def test_record_of_a_newer_medseg_is_refused_by_name(recorded, run_folder, caplo
 def test_many_metrics_go_in_large_batches_and_in_order(open_in, run_folder, client, monkeypatch) -> None:
     tracker = open_in(run_folder, offline=True)
     for step in range(600):
-        tracker.log_metrics({"loss": step / 8, "dice": 1.0, "iou": 0.5}, step)
+        tracker.note(Metrics({"loss": step / 8, "dice": 1.0, "iou": 0.5}, step))
     tracker.finish("FINISHED")
     sender = Sender(Spool(run_folder), None, run_folder.parents[1])
     batches = 0
@@ -211,18 +212,20 @@ def test_server_that_is_starting_or_silent_is_away() -> None:
 TRAINING = """
 import sys, time
 from pathlib import Path
-from medseg.tracking import open_spooled, spooled
+from medseg.tracking import TrackingSettings, open_spooled, spooled
+from medseg.tracking.records import Metrics, Table
 from medseg.tracking.sender import Sender
 folder = Path(sys.argv[1])
 if sys.argv[2] == "slow":
     send = Sender.send_some
     Sender.send_some = lambda self: (time.sleep(0.3), send(self))[1]
-tracker = open_spooled(run_folder=folder, runs_dir=folder.parents[1], uri=None, experiment="liver")
+settings = TrackingSettings(system_metrics=False)
+tracker = open_spooled(settings, run_folder=folder, runs_dir=folder.parents[1], experiment="liver")
 print(tracker.run_id, flush=True)
 first = int(sys.argv[3])
 for step in range(first, first + 20):
-    tracker.log_metrics({"loss": step / 4}, step)
-    tracker.log_text(str(step), f"notes/{step}.txt")
+    tracker.note(Metrics({"loss": step / 4}, step))
+    tracker.note(Table([{"step": step}], f"notes/{step}.json"))
 print("written", flush=True)
 time.sleep(60 if sys.argv[2] == "slow" else 0)
 tracker.finish("FINISHED")

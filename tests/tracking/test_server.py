@@ -7,6 +7,7 @@ import pytest
 
 from medseg.errors import TrackingError
 from medseg.tracking import upload
+from medseg.tracking.records import Metrics, Model, Picture, Registration
 from medseg.tracking.registry import download_model
 from medseg.tracking.spool import Spool
 from medseg.tracking.store import find_runs
@@ -44,11 +45,11 @@ def test_server_that_dies_and_returns_has_everything_once_and_training_did_not_w
                 server.start()
             Image.new("RGB", (8, 6), (step, 0, 0)).save(picture)
             began = time.monotonic()
-            tracker.log_metrics({"loss": step / 4}, step)
-            tracker.log_image(picture, "overlay", step)
+            tracker.note(Metrics({"loss": step / 4}, step))
+            tracker.note(Picture(picture, "overlay", step))
             slowest = max(slowest, time.monotonic() - began)
-        tracker.log_model(model_dir)
-        tracker.register_model("liver", "champion")
+        tracker.note(Model(model_dir))
+        tracker.note(Registration("liver", "champion"))
         tracker.finish("FINISHED")
     assert slowest < 0.5
     assert "answers again" in caplog.text
@@ -65,11 +66,11 @@ def test_server_that_stays_away_gets_it_by_upload(server, open_in, run_folder, c
     server.start()
     tracker = open_in(run_folder, uri=server.uri)
     for step in range(5):
-        tracker.log_metrics({"loss": 1.0}, step)
+        tracker.note(Metrics({"loss": 1.0}, step))
     wait_for(lambda: len(sent_steps(server, tracker.run_id)) == 5)
     server.kill()
     for step in range(5, 10):
-        tracker.log_metrics({"loss": 1.0}, step)
+        tracker.note(Metrics({"loss": 1.0}, step))
     wait_for(lambda: "MLflow is away" in caplog.text)
     began = time.monotonic()
     tracker.finish("FINISHED")
@@ -85,7 +86,7 @@ def test_server_that_stays_away_gets_it_by_upload(server, open_in, run_folder, c
 
 def test_server_that_comes_later_gets_a_run_that_began_without_it(server, open_in, run_folder) -> None:
     tracker = open_in(run_folder, uri=server.uri)
-    tracker.log_metrics({"loss": 1.0}, 0)
+    tracker.note(Metrics({"loss": 1.0}, 0))
     assert tracker.run_id is None
     server.start()
     tracker.finish("FINISHED")

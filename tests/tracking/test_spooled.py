@@ -13,6 +13,7 @@ import pytest
 
 from medseg.errors import TrackingError
 from medseg.tracking import spooled
+from medseg.tracking.records import Dataset, File, Metrics, Model, Params, Picture, Table
 from medseg.tracking.sender import AwayError, Sender
 
 
@@ -33,16 +34,15 @@ def test_everything_reaches_the_store_with_its_time(open_in, run_folder, model_d
     picture = run_folder / "overlay.png"
     began_ms = time.time_ns() // 10**6
     tracker = open_in(run_folder, tags={"site": "A"})
-    tracker.log_params({"training": {"epochs": 3}, "seed": None})
+    tracker.note(Params({"training": {"epochs": 3}, "seed": None}))
     for step in range(3):
         Image.new("RGB", (8, 6), (step, 0, 0)).save(picture)
-        tracker.log_metrics({"val/dice/liver": step / 4, "val/dice/tumour": float("nan")}, step)
-        tracker.log_image(picture, "overlay", step)
-    tracker.log_text("hello", "notes/note.txt")
-    tracker.log_table([{"study_id": "a", "dice": float("nan")}], "studies.json")
-    tracker.log_dataset(Path("/secret/lits.csv"), "d" * 64, "train", 3)
-    tracker.log_file(picture, "overlays")
-    tracker.log_model(model_dir)
+        tracker.note(Metrics({"val/dice/liver": step / 4, "val/dice/tumour": float("nan")}, step))
+        tracker.note(Picture(picture, "overlay", step))
+    tracker.note(Table([{"study_id": "a", "dice": float("nan")}], "studies.json"))
+    tracker.note(Dataset(Path("/secret/lits.csv"), "d" * 64, "train", 3))
+    tracker.note(File(picture, "overlays"))
+    tracker.note(Model(model_dir))
     tracker.finish("FINISHED")
 
     run = client.get_run(tracker.run_id)
@@ -55,7 +55,6 @@ def test_everything_reaches_the_store_with_its_time(open_in, run_folder, model_d
     assert [i.dataset.name for i in run.inputs.dataset_inputs] == ["lits"]
     assert len(run.outputs.model_outputs) == 1
     artifacts = runs_dir / "mlartifacts" / tracker.run_id / "artifacts"
-    assert (artifacts / "notes" / "note.txt").read_text() == "hello"
     assert json.loads((artifacts / "studies.json").read_text())["data"] == [["a", None]]
     pictures = sorted((artifacts / "images").glob("*.png"))
     assert [Image.open(path).getpixel((0, 0))[0] for path in pictures] == [0, 1, 2]  # as each was when it was logged
@@ -66,10 +65,10 @@ def test_everything_reaches_the_store_with_its_time(open_in, run_folder, model_d
 
 def test_resume_goes_on_in_the_same_run(open_in, run_folder, client) -> None:
     first = open_in(run_folder)
-    first.log_metrics({"loss": 2.0}, 0)
+    first.note(Metrics({"loss": 2.0}, 0))
     first.finish("FAILED", "out of memory")
     second = open_in(run_folder, tags={"resumed": "yes"})
-    second.log_metrics({"loss": 1.0}, 1)
+    second.note(Metrics({"loss": 1.0}, 1))
     assert (second.run_id, second.key) == (first.run_id, first.key)
     second.finish("FINISHED")
     run = client.get_run(first.run_id)
@@ -83,7 +82,7 @@ def test_run_folder_without_a_spool_goes_on_in_the_run_it_names(open_in, open_ru
     old = open_run()
     old.finish("KILLED")
     tracker = open_in(run_folder, run_id=old.run_id)
-    tracker.log_metrics({"loss": 1.0}, 1)
+    tracker.note(Metrics({"loss": 1.0}, 1))
     tracker.finish("FINISHED")
     assert tracker.run_id == old.run_id
     assert client.get_run(old.run_id).info.status == "FINISHED"
@@ -113,7 +112,7 @@ def test_server_that_is_away_at_the_start_is_a_warning_and_the_end_does_not_wait
     with caplog.at_level(logging.WARNING, logger="medseg"):
         tracker = open_in(run_folder, uri=dead_uri)
         assert "MLflow is away" in caplog.text
-        tracker.log_metrics({"loss": 1.0}, 0)
+        tracker.note(Metrics({"loss": 1.0}, 0))
         began = time.monotonic()
         tracker.finish("FINISHED")
     assert time.monotonic() - began < 3
@@ -160,11 +159,13 @@ def test_offline_needs_no_mlflow_and_asks_nobody(tmp_path) -> None:
 import sys
 sys.modules["mlflow"] = None  # importing it fails
 from pathlib import Path
-from medseg.tracking import open_spooled
+from medseg.tracking import TrackingSettings, open_spooled
+from medseg.tracking.records import Metrics
 folder = Path(sys.argv[1], "liver", "first")
 folder.mkdir(parents=True)
-tracker = open_spooled(run_folder=folder, runs_dir=folder.parents[1], uri="http://away:1", experiment="e", offline=True)
-tracker.log_metrics({"loss": 1.0}, 0)
+settings = TrackingSettings(uri="http://away:1", offline=True, system_metrics=False)
+tracker = open_spooled(settings, run_folder=folder, runs_dir=folder.parents[1], experiment="e")
+tracker.note(Metrics({"loss": 1.0}, 0))
 tracker.finish("FINISHED")
 assert tracker.run_id is None and tracker.url is None
 print((folder / "tracking/spool.jsonl").read_text().count("\\n"))
@@ -181,7 +182,7 @@ def test_training_goes_on_at_once_while_the_store_hangs(open_in, run_folder, mon
     tracker = open_in(run_folder)
     began = time.monotonic()
     for step in range(100):
-        tracker.log_metrics({"loss": 1.0}, step)
+        tracker.note(Metrics({"loss": 1.0}, step))
     tracker.finish("FINISHED")
     assert time.monotonic() - began < 5
     assert "not all of run" in caplog.text
@@ -200,7 +201,7 @@ def test_store_that_comes_back_gets_everything(open_in, run_folder, client, monk
     monkeypatch.setattr(Sender, "send_some", send_some)
     with caplog.at_level(logging.INFO, logger="medseg"):
         for step in range(5):
-            tracker.log_metrics({"loss": 1.0}, step)
+            tracker.note(Metrics({"loss": 1.0}, step))
         end = time.monotonic() + 60
         while "answers again" not in caplog.text and time.monotonic() < end:
             time.sleep(0.05)
@@ -212,10 +213,10 @@ def test_store_that_comes_back_gets_everything(open_in, run_folder, client, monk
 
 def test_what_an_answering_store_refuses_holds_up_nothing(open_in, run_folder, client, caplog) -> None:
     tracker = open_in(run_folder)
-    tracker.log_params({"seed": 1})
-    tracker.log_params({"seed": 2})  # MLflow keeps the first
-    tracker.log_file(run_folder / "absent.txt")
-    tracker.log_metrics({"loss": 1.0}, 0)
+    tracker.note(Params({"seed": 1}))
+    tracker.note(Params({"seed": 2}))  # MLflow keeps the first
+    tracker.note(File(run_folder / "absent.txt"))
+    tracker.note(Metrics({"loss": 1.0}, 0))
     tracker.finish("FINISHED")
     assert client.get_run(tracker.run_id).data.params == {"seed": "1"}
     assert values(client, tracker.run_id, "loss") == [(0, 1.0)]
@@ -244,5 +245,5 @@ def test_a_line_costs_little(open_in, run_folder) -> None:
     tracker = open_in(run_folder, offline=True)
     began = time.monotonic()
     for step in range(500):
-        tracker.log_metrics({f"val/dice/{k}": 0.5 for k in range(10)}, step)
+        tracker.note(Metrics({f"val/dice/{k}": 0.5 for k in range(10)}, step))
     assert (time.monotonic() - began) / 500 < 0.02

@@ -7,6 +7,7 @@ import pytest
 from medseg.errors import TrackingError
 from medseg.tracking import open_tracker
 from medseg.tracking.environment import environment
+from medseg.tracking.records import Metrics, Table
 from medseg.tracking.store import _artifact_location
 
 
@@ -32,9 +33,9 @@ def test_database_and_artifacts_lie_in_the_runs_folder_and_nothing_elsewhere(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     tracker = open_run()
-    tracker.log_text("hello", "note.txt")
+    tracker.note(Table([{"dice": 0.5}], "table.json"))
     assert (runs_dir / "mlflow.db").is_file()
-    assert (runs_dir / "mlartifacts" / tracker.run_id / "artifacts" / "note.txt").read_text() == "hello"
+    assert (runs_dir / "mlartifacts" / tracker.run_id / "artifacts" / "table.json").is_file()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -54,10 +55,10 @@ def test_a_tracking_server_chooses_its_own_artifact_folder(tmp_path) -> None:
 
 def test_resume_goes_on_in_the_same_run(open_run, client) -> None:
     first = open_run()
-    first.log_metrics({"train/loss": 2.0}, step=0)
+    first.note(Metrics({"train/loss": 2.0}, step=0))
     first.finish("FAILED", "killed")
     second = open_run(resume_run_id=first.run_id, run_name="other", tags={"resumed": "yes"})
-    second.log_metrics({"train/loss": 1.0}, step=1)
+    second.note(Metrics({"train/loss": 1.0}, step=1))
     run = client.get_run(first.run_id)
     assert second.run_id == first.run_id
     assert run.info.status == "RUNNING"

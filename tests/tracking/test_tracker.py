@@ -3,14 +3,16 @@ import sys
 from pathlib import Path
 
 from medseg.tracking import NoTracker, Tracker
+from medseg.tracking.records import Dataset, File, Metrics, Model, Params, Picture, Table, Tags
 
 WITHOUT_MLFLOW = """
 import sys
 sys.modules["mlflow"] = None  # importing it fails
 from pathlib import Path
 from medseg.tracking import NoTracker, environment, ui_command
+from medseg.tracking.records import Metrics
 tracker = NoTracker()
-tracker.log_metrics({"train/loss": 1.0}, step=0)
+tracker.note(Metrics({"train/loss": 1.0}, step=0))
 tracker.finish("FINISHED")
 environment()
 ui_command(Path("runs"))
@@ -21,15 +23,14 @@ print("fine")
 
 def test_no_tracker_takes_every_call_and_has_no_run(tmp_path: Path) -> None:
     tracker: Tracker = NoTracker()
-    tracker.log_params({"training": {"epochs": 3}})
-    tracker.log_metrics({"train/loss": 1.0}, step=0)
-    tracker.set_tags({"a": "b"})
-    tracker.log_file(tmp_path / "absent")
-    tracker.log_text("text", "name.txt")
-    tracker.log_table([{"dice": 0.5}], "table.json")
-    tracker.log_image(tmp_path / "absent.png", "overlay", step=0)
-    tracker.log_dataset(tmp_path / "absent.csv", "digest", "training", n_studies=3)
-    tracker.log_model(tmp_path)
+    tracker.note(Params({"training": {"epochs": 3}}))
+    tracker.note(Metrics({"train/loss": 1.0}, step=0))
+    tracker.note(Tags({"a": "b"}))
+    tracker.note(File(tmp_path / "absent"))
+    tracker.note(Table([{"dice": 0.5}], "table.json"))
+    tracker.note(Picture(tmp_path / "absent.png", "overlay", step=0))
+    tracker.note(Dataset(tmp_path / "absent.csv", "digest", "training", n_studies=3))
+    tracker.note(Model(tmp_path))
     tracker.finish("FAILED", "reason")
     assert tracker.run_id is None
     assert tracker.url is None

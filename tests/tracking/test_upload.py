@@ -4,13 +4,14 @@ import pytest
 
 from medseg.errors import TrackingError
 from medseg.tracking import upload
+from medseg.tracking.records import Metrics
 from medseg.tracking.spool import Spool
 
 
 def test_offline_run_is_uploaded_once_with_its_own_times(open_in, run_folder, client) -> None:
     tracker = open_in(run_folder, offline=True)
-    tracker.log_metrics({"loss": 2.0}, 0)
-    tracker.log_metrics({"loss": 1.0}, 1)
+    tracker.note(Metrics({"loss": 2.0}, 0))
+    tracker.note(Metrics({"loss": 1.0}, 1))
     tracker.finish("FINISHED")
     records = list(Spool(run_folder).all())
     url = upload(run_folder)
@@ -28,11 +29,11 @@ def test_offline_run_is_uploaded_once_with_its_own_times(open_in, run_folder, cl
 
 def test_run_that_was_sent_in_part_goes_on_in_its_mlflow_run(open_in, run_folder, client) -> None:
     online = open_in(run_folder)
-    online.log_metrics({"loss": 2.0}, 0)
+    online.note(Metrics({"loss": 2.0}, 0))
     online.finish("KILLED", "stopped by SIGTERM")
     offline = open_in(run_folder, offline=True)
     assert offline.run_id == online.run_id
-    offline.log_metrics({"loss": 1.0}, 1)
+    offline.note(Metrics({"loss": 1.0}, 1))
     offline.finish("FINISHED")
     assert client.get_run(online.run_id).info.status == "KILLED"
     upload(run_folder)
@@ -51,7 +52,7 @@ def test_upload_of_a_whole_run_changes_nothing(open_in, run_folder, client) -> N
 
 
 def test_killed_run_becomes_killed_at_its_last_record(open_in, run_folder, client) -> None:
-    open_in(run_folder, offline=True).log_metrics({"loss": 1.0}, 0)
+    open_in(run_folder, offline=True).note(Metrics({"loss": 1.0}, 0))
     upload(run_folder)
     spool = Spool(run_folder)
     run = client.get_run(spool.sent.run_id)
