@@ -181,7 +181,7 @@ def read_scores(path: Path) -> Entry:
 
 
 def table(results: dict[str, dict[str, Entry]]) -> Table:
-    """One row a part and device."""
+    """One row per part and device."""
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for heading in ("part", "device", "native-grid Dice"):
         shown.add_column(heading, no_wrap=True)

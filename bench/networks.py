@@ -268,7 +268,7 @@ def read_lines(path: str) -> list[str]:
 
 
 def table(results: dict[str, dict[str, Entry]]) -> Table:
-    """One row a network, form and dimension."""
+    """One row per network, form and dimension."""
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     shown.add_column("network", no_wrap=True)
     for heading in ("form", "dims", "device"):

@@ -101,7 +101,7 @@ def accuracy(name: str, args: argparse.Namespace) -> Entry:
 
 
 def table(results: dict[str, dict[str, Entry]]) -> Table:
-    """One row a network, the best mean first."""
+    """One row per network, the best mean first."""
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for heading in ("network", "device"):
         shown.add_column(heading, no_wrap=True)

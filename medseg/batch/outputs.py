@@ -107,8 +107,8 @@ def write_outputs(
                 try:
                     write(temporary[name])
                 except StudyError as error:  # says where it wrote; the user knows the file by its last name
-                    told = str(error).replace(str(temporary[name]), f"study {study_id}: {name}")
-                    raise type(error)(told) from error
+                    message = str(error).replace(str(temporary[name]), f"study {study_id}: {name}")
+                    raise type(error)(message) from error
     except OSError as error:
         raise StudyError(
             f"study {study_id}: its files could not be written to {folder} ({error.strerror or error})"

@@ -74,13 +74,13 @@ class Task:
         study: which.
         input_digest: of its files, as they were before they were read.
         fingerprint: of the model and settings.
-        alone: no other study may be in the same process with it: its first process was killed, and who was to blame?
+        isolated: no other study may be in the same process with it: its first process was killed, and who was to blame?
     """
 
     study: StudyInput
     input_digest: str = ""
     fingerprint: str = ""
-    alone: bool = False
+    isolated: bool = False
 
 
 @dataclass

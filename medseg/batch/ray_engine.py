@@ -33,8 +33,8 @@ class _Actor:
     tasks: dict[Any, Task] = field(default_factory=dict)
 
     def may_have(self, number: int) -> bool:
-        """Whether it is ready for its ``number``-th study; one that must be alone is."""
-        return self.loading is None and len(self.tasks) < number and not any(t.alone for t in self.tasks.values())
+        """Whether it is ready for its ``number``-th study; one with an isolated task is not."""
+        return self.loading is None and len(self.tasks) < number and not any(t.isolated for t in self.tasks.values())
 
 
 def run_ray(
@@ -57,22 +57,22 @@ def run_ray(
     """
     ray, ours = _connect(address)
     make = _actor_class(ray, workers)
-    crew: list[_Actor] = []
+    actors: list[_Actor] = []
     try:
         start = _starter(make, load, replace(stages, on_stage=ignore_stage))
-        crew += [start() for _ in range(workers or _default_workers(ray))]
+        actors += [start() for _ in range(workers or _default_workers(ray))]
         while True:
-            _hand_out(crew, worklist, stages)
-            if worklist.exhausted and not any(actor.tasks for actor in crew):
+            _hand_out(actors, worklist, stages)
+            if worklist.exhausted and not any(actor.tasks for actor in actors):
                 return
-            awaited = [ref for actor in crew for ref in (*actor.tasks, actor.loading) if ref is not None]
+            awaited = [ref for actor in actors for ref in (*actor.tasks, actor.loading) if ref is not None]
             done, _ = ray.wait(awaited, timeout=None if worklist.exhausted else POLL_S)
             for ref in done:
-                actor = next((a for a in crew if ref in a.tasks or ref is a.loading), None)
-                if actor is not None and not _hear(ray, actor, ref, worklist):
-                    crew[crew.index(actor)] = start()
+                actor = next((a for a in actors if ref in a.tasks or ref is a.loading), None)
+                if actor is not None and not _receive(ray, actor, ref, worklist):
+                    actors[actors.index(actor)] = start()
     finally:
-        for actor in crew:
+        for actor in actors:
             ray.kill(actor.handle)
         if ours:
             ray.shutdown()
@@ -140,18 +140,18 @@ def _starter(make: Any, load: Callable[[], SegmentsVolumes], stages: Stages) -> 
     return start
 
 
-def _hand_out(crew: list[_Actor], worklist: Worklist, stages: Stages) -> None:
+def _hand_out(actors: list[_Actor], worklist: Worklist, stages: Stages) -> None:
     """One study to everybody who is free, then a second; near the end none, where it might wait behind a slow one."""
     for number in range(1, _IN_HAND + 1):
-        for actor in crew:
-            if actor.may_have(number) and (number == 1 or len(worklist) > len(crew)):
-                task = worklist.next(alone=not actor.tasks)
+        for actor in actors:
+            if actor.may_have(number) and (number == 1 or len(worklist) > len(actors)):
+                task = worklist.next(idle=not actor.tasks)
                 if task is not None:
                     stages.on_stage(task.study.study_id, "segment")
                     actor.tasks[actor.handle.segment.remote(task)] = task
 
 
-def _hear(ray: Any, actor: _Actor, ref: Any, worklist: Worklist) -> bool:
+def _receive(ray: Any, actor: _Actor, ref: Any, worklist: Worklist) -> bool:
     """Take what has come; False if the actor was lost."""
     try:
         content = ray.get(ref)

@@ -1,4 +1,4 @@
-"""The record of a folder of segmentations, segment.jsonl: a line a study and run, whole even after a kill."""
+"""The record of a folder of segmentations, segment.jsonl: a line per study and run, whole even after a kill."""
 
 from __future__ import annotations
 

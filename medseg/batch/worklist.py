@@ -81,14 +81,14 @@ class Worklist:
             elif not self.exhausted:
                 time.sleep(POLL_S)
 
-    def next(self, *, alone: bool = True) -> Task | None:
+    def next(self, *, idle: bool = True) -> Task | None:
         """The next task, or None if there is none at the moment.
 
         Args:
-            alone: whether the process that asks has no other study, so that one that was lost may be tried there.
+            idle: whether the process that asks has no other study, so that one that was lost may be tried there.
         """
         with self._lock:
-            if self._lost and alone and not self._stopped:
+            if self._lost and idle and not self._stopped:
                 return self._lost.popleft()
             while self._left and not self._stopped:
                 if task := self._begin(self._left.popleft()):
@@ -99,17 +99,17 @@ class Worklist:
         return None
 
     def finish(self, outcome: Outcome) -> None:
-        """A study has ended: record it, let it go, tell."""
+        """A study has ended: record it, let it go, report it."""
         with self._lock:
             self._record.append(outcome)
             self._end(outcome)
 
     def lost(self, tasks: Sequence[Task], why: str) -> None:
-        """The process that worked on these was killed: each is tried once more, alone; then it has failed."""
+        """The process that worked on these was killed: each is tried once more, isolated; then it has failed."""
         for task in tasks:
-            if not task.alone:
+            if not task.isolated:
                 logger.warning("%s: %s; it is tried once more", task.study.study_id, why)
-                self._lost.append(replace(task, alone=True))
+                self._lost.append(replace(task, isolated=True))
             else:
                 self.finish(
                     Outcome(

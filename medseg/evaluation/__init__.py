@@ -1,4 +1,4 @@
-"""Reference and segmentation to scores: one row a study and label, on the study's native grid.
+"""Reference and segmentation to scores: one row per study and label, on the study's native grid.
 
     pairing: pair_folders -> workers: score_jobs -> files: score_files -> scores: score_arrays
         -> results: Evaluation -> CSV, JSON; summary: summarise, overall -> reports

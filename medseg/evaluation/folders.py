@@ -61,11 +61,11 @@ def evaluate_folders(
         for study_id, one, other in pairing.pairs
     ]
     outcomes = score_jobs(jobs, workers, on_done)
-    alone = [
+    unpaired = [
         Failure(study_id, f"no segmentation of that name in {segmentation}") for study_id in pairing.only_reference
     ]
     broken = [Failure(study_id, why) for study_id, why in pairing.broken.items()]
-    failures = [*alone, *broken, *(outcome for outcome in outcomes if isinstance(outcome, Failure))]
+    failures = [*unpaired, *broken, *(outcome for outcome in outcomes if isinstance(outcome, Failure))]
     for failure in failures:
         log.error("%s: not scored: %s", failure.study_id, failure.reason)
     return Evaluation(

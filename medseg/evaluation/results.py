@@ -70,7 +70,7 @@ class Evaluation:
         return written
 
     def write_csv(self, path: Path) -> None:
-        """Write one row a study and label; NaN and what was not asked for are empty cells. Failures are in the JSON."""
+        """One row per study and label; NaN and what was not asked for are empty cells, failures are in the JSON."""
         rows = (
             [*asdict(row).values(), *(getattr(study, column) for column in _STUDY_COLUMNS)]
             for study in self.scores
@@ -79,7 +79,7 @@ class Evaluation:
         _write_csv(path, [*(field.name for field in fields(Score)), *_STUDY_COLUMNS], rows)
 
     def write_lesions_csv(self, path: Path) -> None:
-        """Write one row a lesion of either side; no rows if no label was scored by its lesions.
+        """Write one row per lesion of either side; no rows if no label was scored by its lesions.
 
         The centre takes three columns: centre_r_mm, centre_a_mm, centre_s_mm.
         """

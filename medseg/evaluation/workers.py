@@ -25,7 +25,7 @@ OnDone = Callable[[str, int, int], None]
 Outcome = StudyScores | Failure
 
 
-ATTEMPTS_ALONE = 2
+ATTEMPTS_ISOLATED = 2
 """A study may have been handed to a process that died before it began: its first death alone may be its first."""
 
 
@@ -108,7 +108,7 @@ def _in_processes(jobs: Sequence[Job], workers: int, score: Callable[[Job], Outc
     waiting = iter(range(len(jobs)))
     while suspects := (yield from _until_broken(jobs, waiting, workers, score)):
         for index in suspects:
-            for _attempt in range(ATTEMPTS_ALONE):
+            for _attempt in range(ATTEMPTS_ISOLATED):
                 if not (yield from _until_broken(jobs, iter([index]), 1, score)):
                     break
             else:

@@ -81,8 +81,8 @@ def comparison_notes(comparison: Comparison, most: int | None = None) -> list[st
 def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
     """Write ``comparison.md``, ``comparison.json`` and three CSV files; each is written whole or not at all.
 
-    ``comparison.csv`` has a row a label and pair of methods, ``ranks.csv`` a row a label and method, and
-    ``differences.csv`` a row a label, pair of methods and study, those without a difference included.
+    ``comparison.csv`` has a row per label and pair of methods, ``ranks.csv`` a row per label and method, and
+    ``differences.csv`` a row per label, pair of methods and study, those without a difference included.
 
     Returns:
         The files.

@@ -19,7 +19,7 @@ from medseg.study.check import StudyFacts
 
 
 def network_table(rows: Sequence[NetworkRow]) -> Table:
-    """One row a network, in 100 columns: paper, encoder, parameters, peers and, where a patch was given, its costs.
+    """One row per network, in 100 columns: paper, encoder, parameters, peers and, where a patch was given, its costs.
 
     Long titles are cut; a wider terminal shows more of them.
     """
@@ -138,7 +138,7 @@ def _yaml(value: Any) -> str:
 
 
 def facts_table(facts: Sequence[StudyFacts], class_names: Sequence[str]) -> Table:
-    """One row a study: shape, spacing, orientation and the voxels of each class (- where no label was read)."""
+    """One row per study: shape, spacing, orientation and the voxels of each class (- where no label was read)."""
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("study", "shape", "spacing mm", "axes", *(f"{name} voxels" for name in class_names)):
         table.add_column(column, justify="right" if column.endswith("voxels") else "left")

@@ -64,7 +64,7 @@ class Display:
             self._progress.update(self._task, completed=completed)
         self._progress.update(self._task, note=note, total=total)
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         """One line above the bar."""
         self.console.print(text, highlight=False, soft_wrap=True)
 
@@ -73,4 +73,4 @@ class Display:
         dice = {k.removeprefix("val/dice/"): v for k, v in row.items() if k.startswith("val/dice/")}
         scores = "  ".join(f"{name} {value:.3f}" for name, value in dice.items())
         if scores:
-            self.say(f"epoch {row['epoch']:.0f}/{epochs}  loss {row['train/loss']:.4f}  validation Dice: {scores}")
+            self.message(f"epoch {row['epoch']:.0f}/{epochs}  loss {row['train/loss']:.4f}  validation Dice: {scores}")

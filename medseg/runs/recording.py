@@ -102,7 +102,7 @@ def record_model(
         facts |= {"best/dice": state.best_score, "best/epoch": float(state.best_epoch)}
     tracker.note(Metrics(facts, step=len(state.history)))
     tracker.note(Tags({"medseg.ended_by": state.finished}))
-    display.say(f"training ended by {state.finished}: {state.step} steps in {state.elapsed_s:.0f} s")
+    display.message(f"training ended by {state.finished}: {state.step} steps in {state.elapsed_s:.0f} s")
     training_curves(state.history, folder.path / "curves.png")
     tracker.note(File(folder.path / "curves.png"))
     tracker.note(Model(folder.model))

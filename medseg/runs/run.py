@@ -104,7 +104,7 @@ def run(
                     evaluation = segment_and_score(config, folder, chosen, device, display)
                     record_evaluation(config, folder, name, chosen, evaluation, tracker)
                 elif not train_only:
-                    display.say(f"no {name} study has a label: nothing to score (evaluation.split)")
+                    display.message(f"no {name} study has a label: nothing to score (evaluation.split)")
                 folder.remember(complete=not train_only)
             tracker.finish("KILLED" if stopped else "FINISHED", f"stopped by {stopped}" if stopped else "")
     return RunResult(folder, name if evaluation else "", evaluation, tracker, stopped)

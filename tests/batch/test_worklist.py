@@ -34,7 +34,7 @@ def test_tasks_come_in_order_with_what_their_line_will_say(make, numbers):
     worklist = make(inputs)
     tasks = [worklist.next(), worklist.next(), worklist.next()]
     assert [task.study if task else None for task in tasks] == [*inputs, None]
-    assert (tasks[0].fingerprint, len(tasks[0].input_digest), tasks[0].alone) == ("f", 32, False)
+    assert (tasks[0].fingerprint, len(tasks[0].input_digest), tasks[0].isolated) == ("f", 32, False)
     assert worklist.exhausted
 
 
@@ -87,16 +87,16 @@ def test_changed_input_is_not_skipped(make, numbers, tmp_path):
     assert make(inputs).next() is not None
 
 
-def test_lost_study_is_tried_once_more_alone_and_then_has_failed(make, numbers):
+def test_lost_study_is_tried_once_more_isolated_and_then_has_failed(make, numbers):
     worklist = make(numbers(1, 2))
     task = worklist.next()
     worklist.lost([task], "killed")
-    other = worklist.next(alone=False)
+    other = worklist.next(idle=False)
     assert other.study.study_id == "b"
-    assert worklist.next(alone=False) is None
+    assert worklist.next(idle=False) is None
     assert not worklist.exhausted
     second = worklist.next()
-    assert (second.study, second.alone) == (task.study, True)
+    assert (second.study, second.isolated) == (task.study, True)
     worklist.lost([second], "killed, most likely for memory")
     assert worklist.outcomes["a"].reason == "killed, most likely for memory"
     assert worklist.exhausted

@@ -55,7 +55,7 @@ def test_advance_outside_a_stage_does_nothing() -> None:
 
 def test_long_lines_are_not_wrapped() -> None:
     display, out = _file_display()
-    display.say("x" * 300 + " [not markup]")
+    display.message("x" * 300 + " [not markup]")
     assert len(out.getvalue().splitlines()) == 1
 
 
@@ -76,11 +76,11 @@ def test_quiet_shows_nothing(capsys) -> None:
     display = Display(quiet=True)
     with display.stage("training", 2):
         display.advance("one")
-        display.say("a line")
+        display.message("a line")
     assert capsys.readouterr() == ("", "")
 
 
 def test_progress_goes_to_the_standard_error_so_that_tables_can_be_piped(capsys) -> None:
-    Display().say("a line")
+    Display().message("a line")
     out, err = capsys.readouterr()
     assert (out, err) == ("", "a line\n")

@@ -179,7 +179,7 @@ class FRRN(nn.Module):
         self.classifier = conv(spatial_dims, channels, num_classes, 1)
         initialise(self.first, self.split, self.stages, self.last)
         initialise_classifier(self.classifier)
-        _tame(self, norm)
+        _scale_residuals(self, norm)
 
     def forward(self, x: Tensor) -> Output:
         """(B, C, I, J[, K]) -> logits (B, num_classes, I, J[, K])."""
@@ -205,7 +205,7 @@ def _run(stage: nn.Module, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
     return y, z
 
 
-def _tame(network: nn.Module, norm: Norm) -> None:
+def _scale_residuals(network: nn.Module, norm: Norm) -> None:
     """Shrink what each unit adds to its stream without a norm of its own: the sums would grow from unit to unit."""
     added = [unit.residual for unit in network.modules() if isinstance(unit, FullResolutionResidualUnit)]
     if norm == "none":

@@ -54,7 +54,7 @@ class RefineNet(EncoderNetwork):
         self.classifier = conv(spatial_dims, coarser, num_classes, 3)
         initialise(self.blocks)
         initialise_classifier(self.classifier)
-        _tame(self.blocks)
+        _scale_residuals(self.blocks)
 
     def score(self, maps: list[Tensor]) -> Tensor:
         """Scores at the size of the first stage's map."""
@@ -141,7 +141,7 @@ class ChainedResidualPooling(nn.Module):
         return y
 
 
-def _tame(blocks: nn.ModuleList) -> None:
+def _scale_residuals(blocks: nn.ModuleList) -> None:
     """Shrink what is added to a map: without norm every sum would multiply the variance."""
     links: list[nn.Module] = []
     paths: list[nn.Module] = []

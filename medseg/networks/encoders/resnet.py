@@ -152,7 +152,7 @@ class ResNet(nn.Module):
         self.strides = (stem_stride_of, *(stage.total for stage in stages))
         initialise(self)
         if norm == "none":
-            _tame(self, "conv3.weight" if block is Bottleneck else "conv2.weight", sum(counts))
+            _scale_residuals(self, "conv3.weight" if block is Bottleneck else "conv2.weight", sum(counts))
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Maps after the stem and after each layer."""
@@ -204,7 +204,7 @@ def _stage(
     return nn.Sequential(*blocks)
 
 
-def _tame(encoder: nn.Module, last: str, num_blocks: int) -> None:
+def _scale_residuals(encoder: nn.Module, last: str, num_blocks: int) -> None:
     """Shrink the last convolution of every block: without norm each block would double the variance."""
     with torch.no_grad():
         for name, weight in encoder.named_parameters():

@@ -137,7 +137,7 @@ class WideResNet38(nn.Module):
         self.strides = tuple(stages[n].total for n in TAPPED_LEVELS)
         initialise(self)
         if norm == "none":
-            self._tame()
+            self._scale_residuals()
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Maps at the end of each stride."""
@@ -151,7 +151,7 @@ class WideResNet38(nn.Module):
             if number in TAPPED_LEVELS:
                 yield x
 
-    def _tame(self) -> None:
+    def _scale_residuals(self) -> None:
         """Shrink the last convolution of every block: without norm each block would double the variance."""
         blocks = [block for block in self.modules() if isinstance(block, WideBlock)]
         with torch.no_grad():

@@ -136,7 +136,7 @@ class Xception(nn.Module):
             if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
                 module.eps = EPSILON
         if norm == "none":
-            self._tame()
+            self._scale_residuals()
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Maps at the end of each stride, the last one after ReLU."""
@@ -151,7 +151,7 @@ class Xception(nn.Module):
                 yield before
         yield x
 
-    def _tame(self) -> None:
+    def _scale_residuals(self) -> None:
         """Keep the activations in range without norm: a pointwise convolution has no ReLU before it, a sum doubles."""
         *blocks, _ = self.blocks
         with torch.no_grad():

@@ -17,7 +17,7 @@ def page_data(evaluation: Evaluation, class_names: Sequence[str], window_hu: tup
     """Scores, summaries and failures; NaN and infinity are None.
 
     Returns:
-        ``columns`` and ``rows`` (a row a study and label, in the columns' order), ``labels`` (a summary each),
+        ``columns`` and ``rows`` (a row per study and label, in the columns' order), ``labels`` (a summary each),
         ``overall``, ``lesions`` (a dict each), ``notes`` (by study), ``failures``, ``classes``, ``colours`` (as many),
         ``tints``, ``window`` and ``knots`` (how codes become HU).
     """
