@@ -9,6 +9,7 @@ The way of a study, module by module:
     import medseg
     segmenter = medseg.load_segmenter("runs/liver_ct/<run id>/model")
     segmenter.segment_file("study.nii.gz", "segmentation.nii.gz")
+    medseg.SegmentJob("runs/liver_ct/<run id>/model", "/data/ct", "out").run()
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 from medseg.version import __version__
 
 if TYPE_CHECKING:
+    from medseg.batch.job import SegmentJob
     from medseg.inference.segmenter import Segmenter
 
-__all__ = ["__version__", "load_segmenter"]
+__all__ = ["SegmentJob", "__version__", "load_segmenter"]
 
 
 def load_segmenter(model: Any, device: str = "auto", **options: Any) -> Segmenter:
@@ -28,3 +30,12 @@ def load_segmenter(model: Any, device: str = "auto", **options: Any) -> Segmente
     from medseg.inference.load import load_segmenter as load
 
     return load(model, device, **options)
+
+
+def __getattr__(name: str) -> Any:
+    """``SegmentJob``, imported with all that it needs when it is first asked for."""
+    if name == "SegmentJob":
+        from medseg.batch.job import SegmentJob
+
+        return SegmentJob
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

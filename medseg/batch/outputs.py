@@ -6,60 +6,52 @@ where ``<study_id>.nii.gz`` stands, the study is whole.
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from medseg.batch.measurements import measure, require_classes
+from medseg.batch.measurements import require_classes
+from medseg.batch.writers import WRITERS, Segmented, Writer
 from medseg.errors import ConfigError, StudyError
 from medseg.files import atomic_path
+from medseg.inference.request import Request
 from medseg.inference.result import Segmentation
-from medseg.study.dicom.seg import no_dicom_seg_because, require_highdicom, write_dicom_seg
-from medseg.study.nifti import write_fractions, write_labels
 from medseg.types import Volume
+from medseg.words import did_you_mean, listed
 
 _LONGEST_NAME = 60
 """Characters of a class's name in a file's name."""
 
 
-@dataclass(frozen=True)
-class Outputs:
-    """What is written beside each label map.
+def require_outputs(write: Sequence[str], lesions: Sequence[str], class_names: Sequence[str]) -> None:
+    """Refuse, before a batch begins, what no study of it could give.
 
-    Attributes:
-        document: ``<study_id>.json``, see ``measurements.measure``.
-        masks: ``<study_id>__<class>.nii.gz``, 0 and 1, one for each class, absent ones too.
-        dicom_seg: ``<study_id>.dcm``, for studies that were read from DICOM.
+    Args:
+        write: names of output formats.
         lesions: classes whose lesions the document lists.
+        class_names: the model's.
+
+    Raises:
+        ConfigError: an unknown format, a class that the model does not have, or no document to list lesions in.
+        StudyError: a library is not installed.
     """
+    for name in write:
+        if name not in WRITERS:
+            raise ConfigError(f"write: expected {listed(list(WRITERS))}, found {name!r}{did_you_mean(name, WRITERS)}")
+        WRITERS[name].require()
+    require_classes(lesions, class_names)
+    if lesions and "document" not in write:
+        raise ConfigError("lesions: they are listed in each study's JSON, which is turned off; keep it, or list none")
 
-    document: bool = True
-    masks: bool = False
-    dicom_seg: bool = False
-    lesions: tuple[str, ...] = ()
 
-    def require(self, class_names: Sequence[str]) -> None:
-        """Refuse, before a batch begins, what no study of it could give.
-
-        Raises:
-            ConfigError: ``lesions`` names no class of the model, or there is no document to list them in.
-            StudyError: a DICOM-SEG is wanted and highdicom is not installed.
-        """
-        require_classes(self.lesions, class_names)
-        if self.lesions and not self.document:
-            raise ConfigError(
-                "lesions: they are listed in each study's JSON, which is turned off; keep it, or list none"
-            )
-        if self.dicom_seg:
-            require_highdicom()
+def full_request(request: Request, write: Sequence[str], class_names: tuple[str, ...]) -> Request:
+    """A request with all that the output formats need of the segmenter."""
+    for name in write:
+        request = WRITERS[name].asks(request, class_names)
+    return request
 
 
 def write_outputs(
@@ -67,45 +59,47 @@ def write_outputs(
     image: Volume,
     folder: Path,
     study_id: str,
-    wanted: Outputs = Outputs(),
+    write: Sequence[str] = (),
     *,
+    lesions: Sequence[str] = (),
     model: str = "",
 ) -> Path:
     """Write a study's label map and what is wanted beside it; all of it or nothing.
 
-    Probabilities (``<study_id>__probability_<class>.nii.gz``) and uncertainty (``<study_id>__uncertainty.nii.gz``) are
-    written where the segmentation has them. A DICOM-SEG that cannot be (no DICOM, straightened slices, nothing found)
-    is left out, and the document's notes say why. Files of an earlier run that are not wanted now stay.
+    Probabilities and uncertainty are written where the segmentation has them. What a study cannot have, such as a
+    DICOM-SEG of what was no DICOM, is left out, and the document's notes say why. Files of an earlier run that are not
+    wanted now stay.
 
     Args:
         segmentation: on the image's grid.
         image: as it was read.
         folder: made if absent.
         study_id: names the files.
-        wanted: what to write.
+        write: names of output formats, see ``writers.WRITERS``.
+        lesions: classes whose lesions the document lists.
         model: name or hash for the document.
 
     Returns:
         The label map's path.
 
     Raises:
-        ConfigError: ``wanted.lesions`` names no class.
+        ConfigError: ``lesions`` names no class.
         GeometryError: segmentation and image, or image and DICOM slices, do not agree.
         StudyError: a file cannot be written; older files stay as they were.
     """
-    writers, notes = _writers(segmentation, image, study_id, wanted)
-    noted = replace(segmentation, notes=(*segmentation.notes, *notes))
-    if wanted.document:
-        document = measure(noted, image, study_id, lesions=wanted.lesions, model=model)
-        document["files"] = [name for name in writers if name != f"{study_id}.json"]
-        writers[f"{study_id}.json"] = partial(_write_document, document)
+    study = Segmented(segmentation, image, study_id, tuple(lesions), model)
+    wanted = [writer for name, writer in WRITERS.items() if writer.always or name in write]
+    left_out = {writer: why for writer in wanted if (why := writer.left_out(study))}
+    files = _files(study, [writer for writer in wanted if writer not in left_out])
+    noted = replace(segmentation, notes=(*segmentation.notes, *left_out.values()))
+    study = replace(study, segmentation=noted, files=tuple(files))
     try:
         with ExitStack() as places:
             # a stack closes in reverse: the label map, first in, is the last to be renamed
-            temporary = {name: places.enter_context(atomic_path(folder / name)) for name in writers}
-            for name, write in writers.items():
+            temporary = {name: places.enter_context(atomic_path(folder / name)) for name in files}
+            for name, (writer, part) in files.items():
                 try:
-                    write(temporary[name])
+                    writer.write(temporary[name], study, part)
                 except StudyError as error:  # says where it wrote; the user knows the file by its last name
                     message = str(error).replace(str(temporary[name]), f"study {study_id}: {name}")
                     raise type(error)(message) from error
@@ -114,6 +108,17 @@ def write_outputs(
             f"study {study_id}: its files could not be written to {folder} ({error.strerror or error})"
         ) from error
     return folder / f"{study_id}.nii.gz"
+
+
+def _files(study: Segmented, writers: Sequence[Writer]) -> dict[str, tuple[Writer, str]]:
+    """File name -> what writes it, and which part."""
+    names = study.segmentation.class_names
+    safe = dict(zip(names, safe_names(names), strict=True))
+    return {
+        study.study_id + writer.suffix.format(part=safe.get(part, "")): (writer, part)
+        for writer in writers
+        for part in writer.parts(study)
+    }
 
 
 def safe_names(class_names: Sequence[str]) -> tuple[str, ...]:
@@ -131,36 +136,3 @@ def safe_names(class_names: Sequence[str]) -> tuple[str, ...]:
             safe = f"class_{index}_{safe}".rstrip("_")
         names.append(safe)
     return tuple(names)
-
-
-def _writers(
-    segmentation: Segmentation, image: Volume, study_id: str, wanted: Outputs
-) -> tuple[dict[str, Callable[[Path], None]], list[str]]:
-    """File name -> what writes it, the label map first; and a sentence for each thing that cannot be written."""
-    names, classes = segmentation.class_names, segmentation.classes
-    safe = dict(zip(names, safe_names(names), strict=True))
-    writers: dict[str, Callable[[Path], None]] = {
-        f"{study_id}.nii.gz": partial(write_labels, classes=classes, like=image, names=names)
-    }
-    for index, name in enumerate(names if wanted.masks else (), start=1):
-        writers[f"{study_id}__{safe[name]}.nii.gz"] = partial(_write_mask, segmentation, index, image)
-    fractions = {f"probability_{safe[name]}": array for name, array in segmentation.probabilities.items()}
-    if segmentation.uncertainty is not None:
-        fractions["uncertainty"] = segmentation.uncertainty
-    for name, array in fractions.items():
-        writers[f"{study_id}__{name}.nii.gz"] = partial(write_fractions, fractions=array, like=image)
-    note = no_dicom_seg_because(classes, image) if wanted.dicom_seg else ""
-    if wanted.dicom_seg and not note:
-        writers[f"{study_id}.dcm"] = partial(
-            write_dicom_seg, classes=classes, class_names=names, image=image, study_id=study_id
-        )
-    return writers, [note] if note else []
-
-
-def _write_mask(segmentation: Segmentation, index: int, image: Volume, path: Path) -> None:
-    mask = segmentation.classes == index
-    write_labels(path, mask.view(np.uint8), image, names=segmentation.class_names[index - 1 : index])
-
-
-def _write_document(document: dict[str, Any], path: Path) -> None:
-    path.write_text(json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")

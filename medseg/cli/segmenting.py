@@ -6,12 +6,12 @@ import json
 import sys
 import time
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from medseg.batch.writers import WRITERS
 from medseg.cli.arguments import Backend, Device, Engine, Uncertainty
 
 if TYPE_CHECKING:
@@ -32,8 +32,16 @@ def segment(
     ],
     output: Annotated[Path, typer.Option(help="Folder for <study_id>.nii.gz and .json, and segment.jsonl.")],
     root: Annotated[Path | None, typer.Option(help="Folder that the manifest's paths are relative to.")] = None,
-    masks: Annotated[bool, typer.Option("--masks", help="Write a mask for each class, too.")] = False,
-    dicom_seg: Annotated[bool, typer.Option("--dicom-seg", help="Write DICOM-SEG where the input is DICOM.")] = False,
+    write: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"Written of each study: {', '.join(f'{name} ({writer.about})' for name, writer in WRITERS.items())}.",
+            show_default=False,
+        ),
+    ] = None,
+    masks: Annotated[bool, typer.Option("--masks", help="The same as --write masks.")] = False,
+    dicom_seg: Annotated[bool, typer.Option("--dicom-seg", help="The same as --write dicom_seg.")] = False,
     lesions: Annotated[
         list[str] | None, typer.Option(help="A class whose lesions each study's JSON lists.", show_default=False)
     ] = None,
@@ -68,38 +76,31 @@ def segment(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Segment studies, each on its own grid; a broken one never stops the others, and a second run goes on."""
-    from medseg.batch import job as batch
-    from medseg.batch.outputs import Outputs, write_outputs
-    from medseg.inference.load import load_segmenter
+    from medseg.batch.job import SegmentJob
     from medseg.inference.request import Request
-    from medseg.model.folder import model_classes
     from medseg.reports.batch_progress import BatchDisplay, batch_summary, summary_lines
     from medseg.signals import interrupt_on_sigterm
-    from medseg.study.inputs import find_inputs
 
-    folders = [_model_folder(name) for name in model]
-    coarse = _model_folder(locate) if locate else None
-    outputs = Outputs(document, masks, dicom_seg, tuple(lesions or ()))
-    outputs.require(model_classes(folders[0]).names)
-    request = Request(tuple(probabilities or ()), uncertainty.value)
-    inputs = find_inputs(input, root, exclude=output)
-    inputs = batch.shard(inputs, shard) if shard else inputs
-    load = partial(
-        load_segmenter,
-        folders,
-        device.value,
+    flags = {"masks": masks, "dicom_seg": dicom_seg, "document": document}
+    job = SegmentJob(
+        [_model_folder(name) for name in model],
+        input,
+        output,
+        root=root,
+        write=(*(write or ()), *(name for name, given in flags.items() if given)),
+        lesions=lesions or (),
+        request=Request(tuple(probabilities or ()), uncertainty.value),
+        locate=_model_folder(locate) if locate else None,
+        device=device.value,
         backend=backend.value,
         memory_gib=memory_gib,
-        coarse=coarse,
+        engine=engine.value,
+        workers=workers,
+        shard=shard,
+        largest_first=largest_first,
+        again=again,
     )
-    in_process = engine is Engine.LOCAL and (workers or 1) == 1
-    settings = {
-        "outputs": asdict(outputs),
-        "wanted": {"probabilities": request.probabilities, "uncertainty": request.uncertainty},
-        "backend": backend.value,
-        "gib": memory_gib,
-    }
-    display = BatchDisplay(len(inputs), quiet=quiet)
+    display = BatchDisplay(len(job.inputs), quiet=quiet)
 
     def on_done(outcome: Outcome) -> None:
         display.done(outcome)
@@ -109,30 +110,17 @@ def segment(
     started = time.monotonic()
     try:
         with interrupt_on_sigterm(), display:
-            outcomes = batch.segment_studies(
-                load() if in_process else load,
-                inputs,
-                output,
-                request=request,
-                write=partial(write_outputs, wanted=outputs, model=batch.fingerprint(folders, {})[:16]),
-                fingerprint=batch.fingerprint([*folders, *([coarse] if coarse else [])], settings),
-                again=again,
-                largest_first=largest_first,
-                workers=workers or (0 if engine is Engine.RAY else 1),
-                engine=engine.value,
-                on_stage=display.stage,
-                on_done=on_done,
-            )
+            outcomes = job.run(on_stage=display.stage, on_done=on_done)
     except KeyboardInterrupt as interrupt:
         print("interrupted; the same command goes on", file=sys.stderr)
         raise typer.Exit(143 if str(interrupt) == "SIGTERM" else 130) from None
-    summary = batch_summary(outcomes, time.monotonic() - started, output / batch.RECORD)
+    summary = batch_summary(outcomes, time.monotonic() - started, job.record)
     print(json.dumps(summary) if as_json else "\n".join(summary_lines(summary)))
     if report:
         from medseg.runs.reporting import write_batch_report
 
         failed = {outcome.study_id: outcome.reason for outcome in outcomes if outcome.status == "failed"}
-        pages = write_batch_report(output / "report.html", inputs, failed, output, model_classes(folders[0]).names)
+        pages = write_batch_report(output / "report.html", job.inputs, failed, output, job.class_names)
         if not as_json:
             print(f"page: {pages[0]}")
     if summary["failed"]:

@@ -263,7 +263,8 @@ def segment_and_score(
     A study that breaks becomes a failure with its reason; the others are scored.
     """
     from medseg.evaluation import Evaluation, Failure, score_files
-    from medseg.batch.job import fingerprint, segment_studies
+    from medseg.batch.record import fingerprint
+    from medseg.batch.studies import segment_studies
     from medseg.inference.load import load_segmenter
 
     segmenter = load_segmenter(folder.model, device)

@@ -2,15 +2,17 @@
 
 import errno
 import json
+from dataclasses import replace
 
 import nibabel
 import numpy as np
 import pydicom
 import pytest
 
-from medseg.batch import outputs
-from medseg.batch.outputs import Outputs, safe_names, write_outputs
+from medseg.batch.outputs import full_request, require_outputs, safe_names, write_outputs
+from medseg.batch.writers import WRITERS
 from medseg.errors import ConfigError, StudyError
+from medseg.inference.request import Request
 from medseg.inference.result import Segmentation
 from medseg.types import Grid, Volume
 
@@ -36,8 +38,8 @@ def voxels(path):
     return np.asarray(nibabel.load(path).dataobj)
 
 
-def test_by_default_a_label_map_and_a_document(tmp_path):
-    place = write_outputs(segmentation(), IMAGE, tmp_path / "out", "s1", model="abc")
+def test_a_label_map_and_a_document(tmp_path):
+    place = write_outputs(segmentation(), IMAGE, tmp_path / "out", "s1", ["document"], model="abc")
     assert place == tmp_path / "out" / "s1.nii.gz"
     assert names_in(tmp_path / "out") == ["s1.json", "s1.nii.gz"]
     np.testing.assert_array_equal(voxels(place), segmentation().classes)
@@ -50,7 +52,7 @@ def test_by_default_a_label_map_and_a_document(tmp_path):
 
 
 def test_label_map_alone(tmp_path):
-    write_outputs(segmentation(), IMAGE, tmp_path, "s1", Outputs(document=False))
+    write_outputs(segmentation(), IMAGE, tmp_path, "s1")
     assert names_in(tmp_path) == ["s1.nii.gz"]
 
 
@@ -58,8 +60,8 @@ def test_everything(tmp_path, ct_series):
     hu = np.zeros(GRID.shape)
     ones = np.full(GRID.shape, 255, np.uint8)
     whole = segmentation(probabilities={"liver tumour": ones}, uncertainty=ones // 5, notes=("first",))
-    wanted = Outputs(masks=True, dicom_seg=True, lesions=("liver tumour",))
-    write_outputs(whole, ct_series(hu, folder=tmp_path / "in"), tmp_path / "out", "s1", wanted)
+    image, wanted = ct_series(hu, folder=tmp_path / "in"), ["document", "masks", "dicom_seg"]
+    write_outputs(whole, image, tmp_path / "out", "s1", wanted, lesions=["liver tumour"])
     out = tmp_path / "out"
     files = ["s1.dcm", "s1.json", "s1.nii.gz", "s1__liver.nii.gz", "s1__liver_tumour.nii.gz"]
     files += ["s1__probability_liver_tumour.nii.gz", "s1__uncertainty.nii.gz"]
@@ -79,7 +81,7 @@ def test_everything(tmp_path, ct_series):
 
 
 def test_a_dicom_seg_of_no_dicom_is_a_note(tmp_path):
-    write_outputs(segmentation(notes=("first",)), IMAGE, tmp_path, "s1", Outputs(dicom_seg=True))
+    write_outputs(segmentation(notes=("first",)), IMAGE, tmp_path, "s1", ["document", "dicom_seg"])
     assert names_in(tmp_path) == ["s1.json", "s1.nii.gz"]
     notes = json.loads((tmp_path / "s1.json").read_text())["notes"]
     assert notes == ["first", "no DICOM-SEG was written: the image was not read from DICOM"]
@@ -88,28 +90,28 @@ def test_a_dicom_seg_of_no_dicom_is_a_note(tmp_path):
 def test_an_empty_segmentation_has_all_but_the_dicom_seg(tmp_path, ct_series):
     empty = Segmentation(np.zeros(GRID.shape, np.uint8), NAMES)
     image = ct_series(np.zeros(GRID.shape), folder=tmp_path / "in")
-    write_outputs(empty, image, tmp_path / "out", "s1", Outputs(masks=True, dicom_seg=True))
+    write_outputs(empty, image, tmp_path / "out", "s1", ["document", "masks", "dicom_seg"])
     assert names_in(tmp_path / "out") == ["s1.json", "s1.nii.gz", "s1__liver.nii.gz", "s1__liver_tumour.nii.gz"]
     assert not voxels(tmp_path / "out" / "s1__liver.nii.gz").any()
     assert "nothing was segmented" in (tmp_path / "out" / "s1.json").read_text()
 
 
-@pytest.mark.parametrize("failing", ["_write_document", "_write_mask", "write_fractions", "write_labels"])
+@pytest.mark.parametrize("failing", ["document", "masks", "uncertainty", "label_map"])
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
 def test_a_failing_writer_changes_nothing(tmp_path, monkeypatch, failing, error):
     old = segmentation(uncertainty=np.zeros(GRID.shape, np.uint8))
-    write_outputs(old, IMAGE, tmp_path, "s1", Outputs(masks=True))
+    write_outputs(old, IMAGE, tmp_path, "s1", ["document", "masks"])
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
     def fail(*args, **kwargs):
         raise error
 
-    monkeypatch.setattr(outputs, failing, fail)
+    monkeypatch.setitem(WRITERS, failing, replace(WRITERS[failing], write=fail))
     new = Segmentation(np.ones(GRID.shape, np.uint8), NAMES, uncertainty=np.ones(GRID.shape, np.uint8))
     expected = StudyError if isinstance(error, OSError) else KeyboardInterrupt
     for study_id in ("s1", "s2"):
         with pytest.raises(expected):
-            write_outputs(new, IMAGE, tmp_path, study_id, Outputs(masks=True))
+            write_outputs(new, IMAGE, tmp_path, study_id, ["document", "masks"])
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
@@ -118,7 +120,9 @@ def test_the_label_map_comes_last(tmp_path, monkeypatch):
 
     order, rename = [], Path.replace
     monkeypatch.setattr(Path, "replace", lambda path, to: order.append(Path(to).name) or rename(path, to))
-    write_outputs(segmentation(uncertainty=np.zeros(GRID.shape, np.uint8)), IMAGE, tmp_path, "s1", Outputs(masks=True))
+    write_outputs(
+        segmentation(uncertainty=np.zeros(GRID.shape, np.uint8)), IMAGE, tmp_path, "s1", ["document", "masks"]
+    )
     places = [name for name in order if not name.startswith(".")]
     assert sorted(places[:-1]) == ["s1.json", "s1__liver.nii.gz", "s1__liver_tumour.nii.gz", "s1__uncertainty.nii.gz"]
     assert places[-1] == "s1.nii.gz"
@@ -148,7 +152,7 @@ def test_a_full_disk_names_the_study_and_its_file(tmp_path):
 
 def test_equal_input_gives_equal_bytes(tmp_path):
     for folder in ("a", "b"):
-        write_outputs(segmentation(), IMAGE, tmp_path / folder, "s1", Outputs(masks=True))
+        write_outputs(segmentation(), IMAGE, tmp_path / folder, "s1", ["document", "masks"])
     for name in names_in(tmp_path / "a"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
@@ -170,14 +174,23 @@ def test_names_become_safe_file_names(names, safe):
 
 
 def test_what_no_study_could_give_is_refused_before():
-    Outputs(lesions=("liver",)).require(NAMES)
+    require_outputs(["document"], ["liver"], NAMES)
     with pytest.raises(ConfigError, match="found spleen"):
-        Outputs(lesions=("spleen",)).require(NAMES)
+        require_outputs(["document"], ["spleen"], NAMES)
     with pytest.raises(ConfigError, match="keep it, or list none"):
-        Outputs(document=False, lesions=("liver",)).require(NAMES)
+        require_outputs([], ["liver"], NAMES)
+    with pytest.raises(ConfigError, match=r"expected label_map, .* or document, found 'mask'; did you mean"):
+        require_outputs(["mask"], [], NAMES)
 
 
 def test_a_dicom_seg_without_highdicom_is_refused_before(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "highdicom", None)
     with pytest.raises(StudyError, match=r"pip install 'medseg\[dicom\]'"):
-        Outputs(dicom_seg=True).require(NAMES)
+        require_outputs(["dicom_seg"], [], NAMES)
+
+
+def test_the_segmenter_is_asked_for_what_the_formats_need():
+    asked = Request(("liver",), "disagreement")
+    assert full_request(Request(), ["document", "masks"], NAMES) == Request()
+    assert full_request(Request(), ["probabilities", "uncertainty"], NAMES) == Request(NAMES, "entropy")
+    assert full_request(asked, ["probabilities", "uncertainty"], NAMES) == asked

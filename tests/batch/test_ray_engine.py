@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from medseg.batch.job import segment_studies
+from medseg.batch.studies import segment_studies
 from medseg.errors import CheckpointError, MedsegError
 
 ray = pytest.importorskip("ray")
@@ -64,5 +64,5 @@ def test_without_ray_it_is_said_what_to_install(fake, numbers, tmp_path, monkeyp
 
 
 def test_ray_is_imported_only_where_it_is_asked_for():
-    code = "import sys, medseg.batch.job; sys.exit('ray' in sys.modules)"
+    code = "import sys, medseg.batch.studies; sys.exit('ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from medseg.batch.job import segment_studies
+from medseg.batch.studies import segment_studies
 from medseg.errors import CheckpointError, MedsegError
 
 
@@ -58,7 +58,7 @@ import sys
 from pathlib import Path
 import fake_batch as fake
 if __name__ == "__main__":
-    from medseg.batch.job import segment_studies
+    from medseg.batch.studies import segment_studies
     from medseg.batch import workers
     from medseg.signals import interrupt_on_sigterm
     workers._LEAVING_S = 0.2  # their files will never be finished

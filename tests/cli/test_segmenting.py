@@ -86,6 +86,44 @@ class TestSegment:
         (tmp_path / "out" / "phantom_003.nii.gz").unlink()
         assert statuses() == ["skipped", "ok"]
 
+    def test_formats_are_named_by_write_or_by_their_old_flags(
+        self, medseg: Medseg, model: Path, phantoms: Path, tmp_path: Path
+    ) -> None:
+        def names(*more: object) -> list[str]:
+            image, output = phantoms / "images" / "phantom_000.nii.gz", tmp_path / "_".join(map(str, more))
+            assert medseg("segment", "--model", model, "--input", image, "--output", output, *more).code == 0
+            return sorted(path.name.removeprefix("phantom_000") for path in output.iterdir())
+
+        always, mask, probability = [".nii.gz", "segment.jsonl"], "__liver.nii.gz", "__probability_liver.nii.gz"
+        assert names() == [".json", *always]
+        assert names("--no-document") == always
+        written = [".nii.gz", mask, probability, "__uncertainty.nii.gz", "segment.jsonl"]
+        new = ("--write", "masks", "--write", "probabilities", "--write", "uncertainty")
+        assert names(*new, "--no-document") == written
+        old = ("--masks", "--probabilities", "liver", "--uncertainty", "entropy")
+        assert names(*old, "--no-document") == written
+        assert names("--write", "label_map", "--dicom-seg") == [".json", *always]  # no DICOM, and the document says so
+
+    def test_new_format_is_one_row_and_one_function(
+        self, medseg: Medseg, model: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from medseg.batch.writers import WRITERS, Segmented, Writer
+
+        def write_names(path: Path, study: Segmented, part: str) -> None:
+            path.write_text(" ".join(study.segmentation.class_names))
+
+        image = phantoms / "images" / "phantom_000.nii.gz"
+        monkeypatch.setitem(WRITERS, "names", Writer("names of the classes", ".txt", write_names))
+        assert self._segment(medseg, model, image, tmp_path, "--write", "names").code == 0
+        assert (tmp_path / "out" / "phantom_000.txt").read_text() == "liver"
+        assert "phantom_000.txt" in (tmp_path / "out" / "phantom_000.json").read_text()
+        ended = self._segment(medseg, model, image, tmp_path, "--write", "name")
+        assert (ended.code, "or names, found 'name'" in ended.err) == (2, True)
+
+    def test_help_lists_the_formats(self, medseg: Medseg) -> None:
+        text = " ".join(medseg("segment", "--help").out.replace("│", " ").split())
+        assert "label_map (always), masks (0 and 1, for each class)" in text
+
     @pytest.mark.slow
     def test_two_workers_give_the_same_label_maps(
         self, medseg: Medseg, model: Path, phantoms: Path, tmp_path: Path
@@ -127,6 +165,7 @@ class TestSegment:
         assert "expected a model folder" in self._segment(medseg, empty, phantoms / "images", tmp_path).err
         assert "such as 1/8" in self._segment(medseg, model, phantoms / "images", tmp_path, "--shard", "3/2").err
         assert self._segment(medseg, model, phantoms / "images", tmp_path, "--device", "gpu").code == 2
+        assert "found spleen" in self._segment(medseg, model, empty, tmp_path, "--lesions", "spleen").err
         assert not (tmp_path / "out").exists()
 
 

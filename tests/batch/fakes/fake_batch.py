@@ -73,7 +73,7 @@ def inputs_of(folder: Path) -> list[StudyInput]:
 
 
 if __name__ == "__main__":
-    from medseg.batch.job import segment_studies
+    from medseg.batch.studies import segment_studies
 
     source, output, takes_s = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
     write = partial(write, takes_s=takes_s)
