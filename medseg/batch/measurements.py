@@ -102,9 +102,9 @@ def _boxes(classes: NDArray[np.uint8], num_names: int) -> list[Box | None]:
 
 def _around(boxes: Sequence[Box | None]) -> Box:
     """The box around all boxes."""
-    found = [box for box in boxes if box is not None]
+    present = [box for box in boxes if box is not None]
     i, j, k = (
-        slice(min((box[axis].start for box in found), default=0), max((box[axis].stop for box in found), default=0))
+        slice(min((box[axis].start for box in present), default=0), max((box[axis].stop for box in present), default=0))
         for axis in range(3)
     )
     return i, j, k
@@ -142,10 +142,10 @@ def _statistics(
         count += np.bincount(inside, minlength=256)
         total += np.bincount(inside, of_them, minlength=256)
         squares += np.bincount(inside, of_them**2, minlength=256)
-    found: list[tuple[int, float | None, float | None]] = []
+    rows: list[tuple[int, float | None, float | None]] = []
     for n, one, two in zip(*(array[: num_names + 1].tolist() for array in (count, total, squares)), strict=True):
-        found.append((int(n), one / n, max(0.0, two / n - (one / n) ** 2) ** 0.5) if n else (0, None, None))
-    return found
+        rows.append((int(n), one / n, max(0.0, two / n - (one / n) ** 2) ** 0.5) if n else (0, None, None))
+    return rows
 
 
 def _foreground(

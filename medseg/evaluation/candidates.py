@@ -129,8 +129,8 @@ def cut(reading: Reading) -> Reading:
     if reading.probabilities is not None:
         for probability in reading.probabilities:
             labelled |= probability >= 255.0 * min(THRESHOLDS)
-    found = ndimage.find_objects(labelled.view(np.uint8))
-    box = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in found[0]) if found else (slice(0, 1),) * 3
+    boxes = ndimage.find_objects(labelled.view(np.uint8))
+    box = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in boxes[0]) if boxes else (slice(0, 1),) * 3
     inner = segmentation[box].copy()
     i, j, k = inner.shape
     probabilities = None if reading.probabilities is None else reading.probabilities[:, *box].copy()

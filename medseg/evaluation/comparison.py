@@ -200,22 +200,22 @@ def compare_evaluations(
     chosen = _labels(tables, labels)
     direction = DIRECTIONS[metric]
     pairs = list(combinations(named, 2))
-    found = [_paired(label, first, second, tables, direction) for label in chosen for first, second in pairs]
-    if not any(paired.n for paired in found):
+    comparisons = [_paired(label, first, second, tables, direction) for label in chosen for first, second in pairs]
+    if not any(paired.n for paired in comparisons):
         raise ConfigError(_nothing_in_common(tables, metric))
     by_label: dict[str, Scores] = {
         label: {name: table.get(label, {}) for name, table in tables.items()} for label in chosen
     }
-    if len({paired.label for paired in found if paired.n}) > 1:
-        found += [_paired_overall(first, second, tables, chosen, direction) for first, second in pairs]
+    if len({paired.label for paired in comparisons if paired.n}) > 1:
+        comparisons += [_paired_overall(first, second, tables, chosen, direction) for first, second in pairs]
         by_label[OVERALL] = _means_over_labels(tables, chosen)
-    corrected = holm([paired.p for paired in found])
+    corrected = holm([paired.p for paired in comparisons])
     return Comparison(
         metric=metric,
         direction=direction,
         methods=tuple(named),
         labels=tuple(by_label),
-        paired=tuple(replace(paired, p_holm=p) for paired, p in zip(found, corrected, strict=True)),
+        paired=tuple(replace(paired, p_holm=p) for paired, p in zip(comparisons, corrected, strict=True)),
         rankings=tuple(rank_methods(n, t, larger_is_better=direction == "larger") for n, t in by_label.items()),
         coverage=_coverage(named),
     )

@@ -97,8 +97,8 @@ def _limits() -> list[tuple[str, float, float]]:
 
 
 def _group(reference: Sequence[LesionRow], size: str, low: float, high: float) -> LesionGroup:
-    found = [lesion.partner > 0 for lesion in reference if low <= lesion.longest_diameter_mm <= high]
-    return LesionGroup(size, len(found), sum(found), _share(sum(found), len(found)))
+    partnered = [lesion.partner > 0 for lesion in reference if low <= lesion.longest_diameter_mm <= high]
+    return LesionGroup(size, len(partnered), sum(partnered), _share(sum(partnered), len(partnered)))
 
 
 def _share(part: float, whole: float) -> float:

@@ -113,9 +113,9 @@ def _files(folder: Path, other: Path) -> Iterator[Path]:
         folders[:] = sorted(
             f for f in folders if not f.startswith(".") and (os.path.realpath(here / f) != apart or own == apart)
         )
-        found = [here / file for file in sorted(files) if _LABEL_FILE.search(file) and not file.startswith(".")]
-        stems = {_stem(path) for path in found}
-        yield from (path for path in found if not _written_beside(path, stems))
+        labels = [here / file for file in sorted(files) if _LABEL_FILE.search(file) and not file.startswith(".")]
+        stems = {_stem(path) for path in labels}
+        yield from (path for path in labels if not _written_beside(path, stems))
 
 
 def _written_beside(path: Path, stems: set[str]) -> bool:

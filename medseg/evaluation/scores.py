@@ -193,7 +193,7 @@ def score_arrays(
         raise LabelError(f"{study_id}: {error}") from error
     overlap = overlap_scores(matrix)
     surfaces = _surfaces(reference, segmentation, class_names, affine, options)
-    found = {
+    detections = {
         name: match_lesions(*_masks(reference, segmentation, class_names.index(name) + 1), affine, options.min_overlap)
         for name in options.lesions
     }
@@ -206,7 +206,7 @@ def score_arrays(
                 label=name,
                 **_overlap(overlap, index, voxel_ml, options),
                 **_surface(surfaces, index, overlap, options.tolerances_mm(class_names), options),
-                **_detection(found.get(name)),
+                **_detection(detections.get(name)),
             )
             for index, name in enumerate(class_names, start=1)
         ),
@@ -215,7 +215,7 @@ def score_arrays(
         miou_foreground=overlap.miou_foreground,
         fw_iou=overlap.fw_iou,
         confusion=matrix,
-        lesions=tuple(row for name, detection in found.items() for row in _lesions(study_id, name, detection)),
+        lesions=tuple(row for name, detection in detections.items() for row in _lesions(study_id, name, detection)),
         note=note,
     )
 
@@ -238,9 +238,9 @@ def _surfaces(
 def _masks(
     reference: NDArray[Any], segmentation: NDArray[Any], index: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    found = segmentation == index
-    found &= reference != IGNORE_INDEX
-    return reference == index, found
+    own = segmentation == index
+    own &= reference != IGNORE_INDEX
+    return reference == index, own
 
 
 def _overlap(scores: OverlapScores, index: int, voxel_ml: float, options: ScoringOptions) -> dict[str, Any]:
@@ -276,8 +276,8 @@ def _surface(
 ) -> dict[str, Any]:
     if not surfaces:
         return {}
-    found = surfaces[index - 1]
-    scores = {"hd_mm": found.hd_mm, "hd95_mm": found.hd95_mm, "assd_mm": found.assd_mm, "nsd": found.nsd}
+    surface = surfaces[index - 1]
+    scores = {"hd_mm": surface.hd_mm, "hd95_mm": surface.hd95_mm, "assd_mm": surface.assd_mm, "nsd": surface.nsd}
     if not overlap.reference_voxels[index] and not overlap.segmentation_voxels[index]:
         scores = dict.fromkeys(scores, 0.0 if options.empty_as == "one" else math.nan) | {"nsd": _of_nothing(options)}
     return scores | {"tolerance_mm": tolerances_mm[index - 1]}
@@ -287,25 +287,25 @@ def _of_nothing(options: ScoringOptions) -> float:
     return {"nan": math.nan, "zero": 0.0, "one": 1.0}[options.empty_as]
 
 
-def _detection(found: Detection | None) -> dict[str, Any]:
-    if found is None:
+def _detection(detection: Detection | None) -> dict[str, Any]:
+    if detection is None:
         return {}
     return {
-        "reference_lesions": len(found.reference),
-        "segmentation_lesions": len(found.segmentation),
-        "detected_lesions": found.true_positives,
-        "false_positive_lesions": found.false_positives,
-        "lesion_sensitivity": found.sensitivity,
-        "lesion_precision": found.precision,
-        "lesion_f1": found.f1,
-        "lesion_dice": found.mean_dice,
+        "reference_lesions": len(detection.reference),
+        "segmentation_lesions": len(detection.segmentation),
+        "detected_lesions": detection.true_positives,
+        "false_positive_lesions": detection.false_positives,
+        "lesion_sensitivity": detection.sensitivity,
+        "lesion_precision": detection.precision,
+        "lesion_f1": detection.f1,
+        "lesion_dice": detection.mean_dice,
     }
 
 
-def _lesions(study_id: str, label: str, found: Detection) -> Iterator[LesionRow]:
+def _lesions(study_id: str, label: str, detection: Detection) -> Iterator[LesionRow]:
     sides: tuple[tuple[Side, tuple[LesionMatch, ...]], ...] = (
-        ("reference", found.reference),
-        ("segmentation", found.segmentation),
+        ("reference", detection.reference),
+        ("segmentation", detection.segmentation),
     )
     for side, lesions in sides:
         for lesion in lesions:

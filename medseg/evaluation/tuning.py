@@ -121,26 +121,26 @@ def tune(
     Returns:
         Kept and refused steps; nothing kept where nothing helps or there is no study.
     """
-    found, names = _Search(), classes.names
+    search, names = _Search(), classes.names
     open_ = list(candidates(names, thresholds=thresholds))
     base = _dice(cases, [[]], classes, lambda study_id: None)[0] if cases else np.empty((0, len(names)))
     while open_:
-        steps = [gain.step for gain in found.kept]
+        steps = [gain.step for gain in search.kept]
         open_ = [step for step in open_ if possible([*steps, step])]
         tried = _dice(cases, [[*steps, step] for step in open_], classes, on_case)
         gains = [_gain(s, base, dice, names, min_gain) for s, dice in zip(open_, tried, strict=True)]
-        found.refused |= {gain.step: gain for gain in gains}
+        search.refused |= {gain.step: gain for gain in gains}
         helpful = [index for index, gain in enumerate(gains) if not gain.refused]
         if not helpful:
             break
         best = helpful[0]
         for index in helpful[1:]:
             best = index if gains[index].gain > gains[best].gain + _SAME else best
-        found.kept.append(found.refused.pop(open_[best]))
+        search.kept.append(search.refused.pop(open_[best]))
         base = tried[best]
         open_ = [step for step in open_ if (step.kind, step.label) != (open_[best].kind, open_[best].label)]
-    refused = [_outdone(gain, found.kept) for gain in found.refused.values()]
-    return Tuning(tuple(found.kept), tuple(refused), len(cases), thresholds)
+    refused = [_outdone(gain, search.kept) for gain in search.refused.values()]
+    return Tuning(tuple(search.kept), tuple(refused), len(cases), thresholds)
 
 
 def _dice(

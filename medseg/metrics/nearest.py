@@ -82,11 +82,11 @@ def nearest_distances_mm(at: NDArray[np.intp], targets: NDArray[np.bool_], ball:
         if not left.size or spent > building + _TREE_POINT_NS * left.size:
             break
         spent += len(offsets) * (_LOOK_NS + _LOOK_POINT_NS * left.size)
-        found = np.zeros(left.size, dtype=bool)
+        reached = np.zeros(left.size, dtype=bool)
         for step in offsets @ strides:
-            found |= flat[at + step]  # before the first is from the end, which is empty
-        distances[left[found]] = distance
-        left, at = left[~found], at[~found]
+            reached |= flat[at + step]  # before the first is from the end, which is empty
+        distances[left[reached]] = distance
+        left, at = left[~reached], at[~reached]
     if left.size:
         # Points of a grid need no balancing: splitting boxes in the middle builds the tree in half the time.
         tree = cKDTree(_world(np.flatnonzero(flat), targets.shape, ball.linear), balanced_tree=False, leafsize=32)

@@ -66,9 +66,9 @@ def _area_vectors() -> tuple[NDArray[np.int64], Floats]:
         inside = {corner for bit, corner in enumerate(_CORNERS) if code >> bit & 1}
         if len(inside) > len(_CORNERS) // 2:
             inside = set(_CORNERS) - inside
-        found = [vector for loop in _loops(inside) for vector in _triangles(loop)]
-        codes += [code] * len(found)
-        vectors += found
+        triangles = [vector for loop in _loops(inside) for vector in _triangles(loop)]
+        codes += [code] * len(triangles)
+        vectors += triangles
     return np.array(codes), np.array(vectors)
 
 

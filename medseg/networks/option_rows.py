@@ -71,9 +71,9 @@ def _meanings(builder: Callable[..., Any]) -> dict[str, str]:
     """Option -> its paragraph in the documentation of the builder, or of the group of options that holds it."""
     defaults = [p.default for p in inspect.signature(builder).parameters.values()]
     groups = [type(default) for default in defaults if dataclasses.is_dataclass(default)]
-    found: dict[str, str] = {}
+    meanings: dict[str, str] = {}
     for documented in (*groups, builder):
         text = re.split(r"^(?:Args|Attributes):\n", inspect.getdoc(documented) or "", maxsplit=1, flags=re.M)[-1]
         for option, meaning in re.findall(r"^ {4}(\w+): (.+(?:\n {5,}.+)*)", text, re.M):
-            found[option] = " ".join(meaning.split())
-    return found
+            meanings[option] = " ".join(meaning.split())
+    return meanings

@@ -34,16 +34,16 @@ FlatLevels = Annotated[int, Field(ge=0, le=5)]
 
 def options_of(builder: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """What the user may give, by name, annotations resolved: keyword-only parameters, groups of them taken apart."""
-    found: dict[str, inspect.Parameter] = {}
+    parameters: dict[str, inspect.Parameter] = {}
     for name, parameter in _keyword_only(builder).items():
         if not _is_group(parameter):
-            found[name] = parameter
+            parameters[name] = parameter
             continue
         hints = get_type_hints(type(parameter.default), include_extras=True)
         for field in dataclasses.fields(parameter.default):
             default = getattr(parameter.default, field.name)
-            found[field.name] = parameter.replace(name=field.name, default=default, annotation=hints[field.name])
-    return found
+            parameters[field.name] = parameter.replace(name=field.name, default=default, annotation=hints[field.name])
+    return parameters
 
 
 def _keyword_only(builder: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -90,7 +90,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 def _mistakes(error: ValidationError, name: str, known: Iterable[str]) -> list[str]:
     known = list(known)
     reasons: dict[str, list[str]] = {}
-    found: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     for item in error.errors():
         option = str(item["loc"][0])
         if item["type"] == "extra_forbidden":
@@ -98,9 +98,9 @@ def _mistakes(error: ValidationError, name: str, known: Iterable[str]) -> list[s
             continue
         # A union reports each of its members: say the alternatives once, then what was found.
         reasons.setdefault(option, []).append(item["msg"][:1].lower() + item["msg"][1:])
-        found[option] = item["input"]
+        given[option] = item["input"]
     return [
         f"network.{option}: {' or '.join(dict.fromkeys(texts))}"
-        + (f", found {found[option]!r}" if option in found else "")
+        + (f", found {given[option]!r}" if option in given else "")
         for option, texts in reasons.items()
     ]

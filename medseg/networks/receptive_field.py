@@ -68,4 +68,4 @@ def _notices(network: nn.Module, hidden: Tensor, axis: int, dims: int) -> list[b
     # Transforms (Winograd's, Fourier's) would carry a voxel to others in the same tile.
     with torch.inference_mode(), torch.backends.nnpack.flags(enabled=False):
         logits = apply(network, x).flatten(2)
-    return [bool(found) for found in logits[:, :, hidden.shape[1] // 2].isnan().any(dim=1)]
+    return [bool(reached) for reached in logits[:, :, hidden.shape[1] // 2].isnan().any(dim=1)]

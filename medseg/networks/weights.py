@@ -81,10 +81,10 @@ class WeightsReport:
     @property
     def surprises(self) -> list[str]:
         """What a user may not expect of pretrained weights, worth a warning."""
-        found = [f"{key}: {how}" for key, how in self.adapted.items() if _IN_TURN in how]
+        notes = [f"{key}: {how}" for key, how in self.adapted.items() if _IN_TURN in how]
         if self.missing:
-            found.append(f"not in the file, start from random weights: {_layers(self.missing)}")
-        return found
+            notes.append(f"not in the file, start from random weights: {_layers(self.missing)}")
+        return notes
 
 
 def load_encoder_weights(network: nn.Module, path: Path | str, inflation: Inflation = "centre") -> WeightsReport:
@@ -236,10 +236,10 @@ def _misfit(own: State, file: State, loaded: State, new: Collection[str], unused
         if value.shape != own[key].shape
     ]
     counts = {"not in the file": missing, "of another shape": shapes, "without a place": unused}
-    found = [f"{len(keys)} tensors {what} (first: {next(iter(keys))})" for what, keys in counts.items() if keys]
-    if found and any(key.endswith("running_mean") for key in file) and not any("running_mean" in key for key in own):
-        found.append("the file's weights go with network.norm: batch")
-    return "; ".join(found)
+    misfits = [f"{len(keys)} tensors {what} (first: {next(iter(keys))})" for what, keys in counts.items() if keys]
+    if misfits and any(key.endswith("running_mean") for key in file) and not any("running_mean" in key for key in own):
+        misfits.append("the file's weights go with network.norm: batch")
+    return "; ".join(misfits)
 
 
 def _by(value: Tensor) -> str:
@@ -248,12 +248,12 @@ def _by(value: Tensor) -> str:
 
 def _whose(own: State, file: State) -> str:
     """Whose weights the file seems to hold, and whose were expected."""
-    asked, (likeness, found) = _likest(own)[1], _likest(file)
+    asked, (likeness, likest) = _likest(own)[1], _likest(file)
     if likeness < 0.8:
         return f"a weights file of another encoder, and of none that medseg has; the network has {asked}"
-    if found == asked:
+    if likest == asked:
         return f"does not fit {asked}"
-    return f"a weights file of another encoder: it seems to be from {found}, and the network has {asked}"
+    return f"a weights file of another encoder: it seems to be from {likest}, and the network has {asked}"
 
 
 def _likest(state: State) -> tuple[float, str]:

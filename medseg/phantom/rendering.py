@@ -87,9 +87,9 @@ class Scene:
         slab = _moved(self.to_anatomy, _corners(np.array([0, 0, start]), last))
         low = np.maximum(solid.low, slab.min(axis=0) - SHEAR_MM) - SHEAR_MM
         high = np.minimum(solid.high, slab.max(axis=0) + SHEAR_MM) + SHEAR_MM
-        found = _moved(np.linalg.inv(self.to_anatomy), _corners(low, high))
-        first = np.clip(np.floor(found.min(axis=0)) - 1, [0, 0, start], last + 1) - [0, 0, start]
-        end = np.clip(np.ceil(found.max(axis=0)) + 2, [0, 0, start], last + 1) - [0, 0, start]
+        corners = _moved(np.linalg.inv(self.to_anatomy), _corners(low, high))
+        first = np.clip(np.floor(corners.min(axis=0)) - 1, [0, 0, start], last + 1) - [0, 0, start]
+        end = np.clip(np.ceil(corners.max(axis=0)) + 2, [0, 0, start], last + 1) - [0, 0, start]
         if (low > high).any():
             end = first
         i, j, k = (slice(int(a), int(b)) for a, b in zip(first, end, strict=True))

@@ -54,16 +54,16 @@ def pick_slices(reference: Classes, segmentation: Classes, axis: int = 2) -> dic
         slice twice, so there may be one or two. Empty where nothing is labelled.
     """
     counted = reference != IGNORE_INDEX
-    truth, found = (np.moveaxis(np.where(counted, side, 0), axis, 0) for side in (reference, segmentation))
-    areas = np.count_nonzero(truth | found, axis=(1, 2))
+    truth, segmented = (np.moveaxis(np.where(counted, side, 0), axis, 0) for side in (reference, segmentation))
+    areas = np.count_nonzero(truth | segmented, axis=(1, 2))
     shown = np.flatnonzero((areas > 0) & (areas >= _LEAST_AREA_SHARE * areas.max(initial=0)))
-    ranked = sorted((_slice_dice(truth[index], found[index]), int(areas[index]), int(index)) for index in shown)
+    ranked = sorted((_slice_dice(truth[index], segmented[index]), int(areas[index]), int(index)) for index in shown)
     return _picked([(dice, (index, dice)) for dice, _, index in ranked])
 
 
-def _slice_dice(truth: Classes, found: Classes) -> float:
-    sides = np.stack([np.bincount(side.ravel(), minlength=256) for side in (truth, found)]).sum(axis=0)[1:]
-    both = np.bincount(truth[truth == found], minlength=256)[1:]
+def _slice_dice(truth: Classes, segmented: Classes) -> float:
+    sides = np.stack([np.bincount(side.ravel(), minlength=256) for side in (truth, segmented)]).sum(axis=0)[1:]
+    both = np.bincount(truth[truth == segmented], minlength=256)[1:]
     present = sides > 0
     return float(np.mean(2 * both[present] / sides[present]))
 

@@ -89,8 +89,8 @@ class Scene:
 
     def labelled(self) -> NDArray[np.bool_]:
         """Voxels that are of a class in either."""
-        found = foreground(self.segmentation)
-        return found if self.reference is None else found | foreground(self.reference)
+        occupied = foreground(self.segmentation)
+        return occupied if self.reference is None else occupied | foreground(self.reference)
 
     def position_mm(self, view: View, index: int) -> float:
         """World coordinate of the slice's centre along the axis that it cuts."""
@@ -146,10 +146,10 @@ def _region(labelled: NDArray[np.bool_], spacing_mm: NDArray[np.float64]) -> tup
     """Box around the labels with a margin, not smaller than ``_LEAST_EXTENT_MM``; everything if nothing is labelled."""
     box = []
     for axis, length in enumerate(labelled.shape):
-        found = np.flatnonzero(labelled.any(axis=tuple(a for a in range(3) if a != axis)))
-        if not found.size:
+        occupied = np.flatnonzero(labelled.any(axis=tuple(a for a in range(3) if a != axis)))
+        if not occupied.size:
             return slice(0, labelled.shape[0]), slice(0, labelled.shape[1]), slice(0, labelled.shape[2])
-        extent = (found[-1] - found[0] + 1) * spacing_mm[axis]
+        extent = (occupied[-1] - occupied[0] + 1) * spacing_mm[axis]
         margin = max(_MARGIN_MM, (_LEAST_EXTENT_MM - extent) / 2) / spacing_mm[axis]
-        box.append(slice(max(0, int(found[0] - margin)), min(length, int(found[-1] + 1 + margin))))
+        box.append(slice(max(0, int(occupied[0] - margin)), min(length, int(occupied[-1] + 1 + margin))))
     return box[0], box[1], box[2]

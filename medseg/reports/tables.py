@@ -212,9 +212,9 @@ def _notes(
             "only in the reference": summary.n_empty_segmentation,
             "in neither": summary.n_empty_both,
         }
-        found = ", ".join(f"{where} in {count}" for where, count in cases.items() if count)
-        if found:
-            lines.append(f"{summary.label}: {found} of {summary.n} studies.")
+        counted = ", ".join(f"{where} in {count}" for where, count in cases.items() if count)
+        if counted:
+            lines.append(f"{summary.label}: {counted} of {summary.n} studies.")
         if not paper and summary.lesions is not None:
             lines.append(_lesion_line(summary.label, summary.lesions))
     return [*lines, f"{_STATISTICS} {_explained(summaries, options)}"]

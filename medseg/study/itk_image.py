@@ -104,12 +104,12 @@ def _voxels_file(path: Path, what: str) -> Path:
         raise StudyError(f"{what}: expected a file, found a folder" if path.exists() else f"{what}: no such file")
     if path.stat().st_size == 0:
         raise StudyError(f"{what}: the file is empty (0 bytes); copy it again")
-    found = data_file(path) or path
-    if not found.resolve().is_relative_to(path.parent.resolve()):
+    data = data_file(path) or path
+    if not data.resolve().is_relative_to(path.parent.resolve()):
         raise StudyError(f"{what}: its voxels lie outside its folder; put both files into one folder")
-    if not found.is_file():
-        raise StudyError(f"{what}: its voxels' file {found.name!r} is missing; copy it beside the header")
-    return found
+    if not data.is_file():
+        raise StudyError(f"{what}: its voxels' file {data.name!r} is missing; copy it beside the header")
+    return data
 
 
 def _require_one_volume(reader: Any, sitk: Any, voxels_file: Path, what: str) -> int:
@@ -151,12 +151,12 @@ def _check_stream(path: Path, voxels_file: Path, promised: int, slice_bytes: int
     with voxels_file.open("rb") as file:
         file.seek(end if voxels_file == path else 0)
         try:
-            found = sum(_blocks(file, packing, promised + slice_bytes))
+            size = sum(_blocks(file, packing, promised + slice_bytes))
         except _DAMAGE as error:
             raise StudyError(f"{what}: {_DAMAGED} ({error}); copy it again") from error
-    if found < promised:
-        raise StudyError(f"{what}: {_DAMAGED} (found {found} of {promised} bytes of voxels); copy it again")
-    if found >= promised + slice_bytes:
+    if size < promised:
+        raise StudyError(f"{what}: {_DAMAGED} (found {size} of {promised} bytes of voxels); copy it again")
+    if size >= promised + slice_bytes:
         raise StudyError(
             f"{what}: the file goes on behind the last voxel that its header names; its dimensions or its type are "
             "wrong, or two files were joined"

@@ -59,10 +59,10 @@ def find_studies(folder: Path) -> Found:
     if not folder.is_dir():
         raise ManifestError(f"{folder}: no such folder")
     dataset = _read_dataset(folder / "dataset.json")
-    found = _msd(folder, dataset) or _nnunet(folder, dataset) or _lits(folder)
-    found = found or _folders(folder, dataset) or _pairs(folder, dataset)
-    if found:
-        return found
+    studies = _msd(folder, dataset) or _nnunet(folder, dataset) or _lits(folder)
+    studies = studies or _folders(folder, dataset) or _pairs(folder, dataset)
+    if studies:
+        return studies
     inside = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     listed = ", ".join(inside[:8]) + (f" and {len(inside) - 8} more" if len(inside) > 8 else "")
     raise ManifestError(

@@ -199,10 +199,10 @@ def planned_filters(stages: int, spatial_dims: int) -> tuple[int, ...]:
 def _per_axis(
     option: str, numbers: Sequence[int | tuple[int, ...]], stages: int, spatial_dims: int
 ) -> list[tuple[int, ...]]:
-    found = [every_axis(n, spatial_dims) for n in numbers]
-    if len(found) != stages:
-        raise ConfigError(f"network.{option}: expected {stages}, one for each stride, found {len(found)}")
-    for stage in found:
+    per_axis = [every_axis(n, spatial_dims) for n in numbers]
+    if len(per_axis) != stages:
+        raise ConfigError(f"network.{option}: expected {stages}, one for each stride, found {len(per_axis)}")
+    for stage in per_axis:
         if len(stage) != spatial_dims:
             raise ConfigError(f"network.{option}: expected {spatial_dims} numbers for each stage, found {list(stage)}")
-    return found
+    return per_axis

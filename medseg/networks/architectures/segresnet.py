@@ -95,10 +95,10 @@ class SegResNet(MonaiNetwork):
 
     def run(self, x: Tensor) -> Output:
         """Logits, and scores of coarser maps where they are trained."""
-        found: Tensor | list[Tensor] = self.network(x)
-        if isinstance(found, Tensor):
-            return found
-        logits, *coarser = found
+        output: Tensor | list[Tensor] = self.network(x)
+        if isinstance(output, Tensor):
+            return output
+        logits, *coarser = output
         return TrainingOutput(
             logits,
             tuple(Auxiliary(f"level{level}", scores, 0.5**level) for level, scores in enumerate(coarser, start=1)),

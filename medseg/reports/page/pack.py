@@ -79,12 +79,12 @@ def worst_slices(scene: Scene) -> dict[str, list[int]]:
     if not wrong.any():
         return {}
     truth, segmentation, places = scene.reference[wrong], scene.segmentation[wrong], np.argwhere(wrong)
-    found = {"0": _busiest(places)}
+    busiest = {"0": _busiest(places)}
     for index in _present(scene):
         own = places[(truth == index) | (segmentation == index)]
         if own.size:
-            found[str(index)] = _busiest(own)
-    return found
+            busiest[str(index)] = _busiest(own)
+    return busiest
 
 
 def resample(image: Voxels, spacing_mm: NDArray[np.float64], target_mm: float) -> NDArray[np.float32]:

@@ -127,16 +127,16 @@ def read_header(path: Path) -> Header | None:
             return None
         file.seek(start)
         try:
-            found = dict(_wanted(file))
+            elements = dict(_wanted(file))
         except (EOFError, struct.error, zlib.error, RecursionError) as error:
             if start == 0:
                 return None  # it had no magic word, and turned out to be something else
             raise StudyError(f"its DICOM header is cut short or damaged ({error})") from error
-    if "rows" not in found and _text(found.get("sop_class", b"")) in ("", _CT_IMAGE) and start:
+    if "rows" not in elements and _text(elements.get("sop_class", b"")) in ("", _CT_IMAGE) and start:
         raise StudyError("its DICOM header is cut short or damaged (a CT image without pixels)")
-    if start == 0 and not (found.get("sop_class") or found.get("modality")):
+    if start == 0 and not (elements.get("sop_class") or elements.get("modality")):
         return None
-    return _header(path, found)
+    return _header(path, elements)
 
 
 def _start(file: IO[bytes]) -> int | None:
@@ -237,9 +237,9 @@ def _exactly(file: IO[bytes], length: int) -> bytes:
     return block
 
 
-def _header(path: Path, found: dict[str, bytes]) -> Header:
-    text = {name: _text(value) for name, value in found.items() if name not in _BINARY}
-    number = {name: int.from_bytes(value[:2], "little") for name, value in found.items() if name in _BINARY and value}
+def _header(path: Path, entries: dict[str, bytes]) -> Header:
+    text = {name: _text(value) for name, value in entries.items() if name not in _BINARY}
+    number = {name: int.from_bytes(value[:2], "little") for name, value in entries.items() if name in _BINARY and value}
     values = {name: _floats(text.get(name, ""), name) for name in _DECIMAL}
     image_type, series_number = text.get("image_type", ""), text.get("series_number", "")
     return Header(
