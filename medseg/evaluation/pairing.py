@@ -15,11 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from medseg.errors import ManifestError
+from medseg.study.formats import VOLUME_SUFFIXES, is_volume_file, stem
 from medseg.study.inputs import study_id_of
 
-FORMATS = ".nii, .nii.gz, .nrrd, .nhdr, .mha or .mhd"
-
-_LABEL_FILE = re.compile(r"\.(nii(\.gz)?|nrrd|nhdr|mha|mhd)$", re.IGNORECASE)
 _DECORATION = re.compile(r"__?(labels?|seg|segmentation|image|0000)$", re.IGNORECASE)
 """Endings that tell the image, the label and the segmentation of one study apart."""
 
@@ -96,12 +94,12 @@ def _side(
         return _of_manifest(source, columns, root or source.parent)
     if not source.is_dir():
         kind = "a file" if source.exists() else "nothing"
-        raise ManifestError(f"{source}: expected a folder of {FORMATS} files or a manifest CSV, found {kind}")
+        raise ManifestError(f"{source}: expected a folder of {VOLUME_SUFFIXES} files or a manifest CSV, found {kind}")
     files = list(_files(source, other))
     if not files:
-        raise ManifestError(f"{source}: expected {FORMATS} files, found none")
+        raise ManifestError(f"{source}: expected {VOLUME_SUFFIXES} files, found none")
     return _by_id(
-        ((study_id_of(*path.relative_to(source).parts[:-1], _stem(path)), path) for path in files), source
+        ((study_id_of(*path.relative_to(source).parts[:-1], stem(path.name)), path) for path in files), source
     ), {}
 
 
@@ -113,16 +111,16 @@ def _files(folder: Path, other: Path) -> Iterator[Path]:
         folders[:] = sorted(
             f for f in folders if not f.startswith(".") and (os.path.realpath(here / f) != apart or own == apart)
         )
-        labels = [here / file for file in sorted(files) if _LABEL_FILE.search(file) and not file.startswith(".")]
-        stems = {_stem(path) for path in labels}
+        labels = [here / file for file in sorted(files) if is_volume_file(file) and not file.startswith(".")]
+        stems = {stem(path.name) for path in labels}
         yield from (path for path in labels if not _written_beside(path, stems))
 
 
 def _written_beside(path: Path, stems: set[str]) -> bool:
     """Whether ``medseg segment`` wrote this file beside the label map of a study: masks, probabilities, uncertainty."""
-    stem = _stem(path)
-    for cut in re.finditer("__", stem):
-        study_id, rest = stem[: cut.start()], stem[cut.end() :]
+    name = stem(path.name)
+    for cut in re.finditer("__", name):
+        study_id, rest = name[: cut.start()], name[cut.end() :]
         if study_id in stems and (_BESIDE.fullmatch(rest) or path.name in _listed(path.with_name(f"{study_id}.json"))):
             return True
     return False
@@ -185,10 +183,6 @@ def _renamed(files: Mapping[str, Path], source: Path) -> dict[str, Path]:
 def _bare(study_id: str) -> str:
     study_id = re.sub(r"^segmentation-", "volume-", study_id)
     return _DECORATION.sub("", study_id) or study_id
-
-
-def _stem(path: Path) -> str:
-    return _LABEL_FILE.sub("", path.name)
 
 
 def _matches(references: dict[str, Path], segmentations: dict[str, Path]) -> list[Pair]:

@@ -1,6 +1,7 @@
 """What a study is: files, grids, label values, lists of studies.
 
 geometry.py      grids that agree, orientation, to RAS and back
+formats.py       which files hold a volume, by their names
 nifti.py         images in HU and class indices from NIfTI files, segmentations back with the file's own geometry
 hounsfield.py    stored numbers -> HU, by one rule for every format
 nifti_bytes.py   headers and voxels as stored, through a fast gzip

@@ -16,15 +16,15 @@ from medseg.errors import ManifestError, StudyError
 from medseg.study.dicom.header import read_header
 from medseg.study.dicom.read import read_series
 from medseg.study.dicom.series import NO_UID, Scan, named, scan_files, why_no_ct
+from medseg.study.formats import VOLUME_SUFFIXES, is_volume_file, stem
 from medseg.study.itk_image import SUFFIXES, data_file, read_itk_image
 from medseg.study.manifest import STUDY_ID, read_manifest
 from medseg.study.nifti import read_image
 from medseg.types import StudyInput, Volume
 
-FORMATS = ".nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd or DICOM files"
+FORMATS = f"{VOLUME_SUFFIXES} or DICOM files"
 """What may be segmented, for messages."""
 
-_IMAGE = re.compile(r"\.(nii(\.gz)?|nrrd|nhdr|mha|mhd)$", re.IGNORECASE)
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]")
 _MOST_LISTED = 5
 
@@ -84,7 +84,7 @@ def read_input(study: StudyInput) -> Volume:
         return read_series(path, study.series_uid, study.study_id)
     if path.name.lower().endswith(SUFFIXES):
         return read_itk_image(path, study.study_id)
-    if not _IMAGE.search(path.name) and (uid := _series_of(path, study.study_id)):
+    if not is_volume_file(path.name) and (uid := _series_of(path, study.study_id)):
         return read_series(path.parent, uid, study.study_id)
     return read_image(path, study.study_id or None)
 
@@ -92,7 +92,7 @@ def read_input(study: StudyInput) -> Volume:
 def is_nifti(path: Path) -> bool:
     """Whether ``read_input`` reads a path as NIfTI: what is neither of another format nor a DICOM folder or file."""
     other = path.is_dir() or path.name.lower().endswith(SUFFIXES)
-    return not other and (bool(_IMAGE.search(path.name)) or not _series_of(path, ""))
+    return not other and (is_volume_file(path.name) or not _series_of(path, ""))
 
 
 def study_id_of(*parts: str) -> str:
@@ -102,11 +102,11 @@ def study_id_of(*parts: str) -> str:
 
 
 def _of_file(path: Path) -> list[StudyInput]:
-    if _IMAGE.search(path.name):
-        return [StudyInput(study_id_of(_stem(path.name)), path)]
+    if is_volume_file(path.name):
+        return [StudyInput(study_id_of(stem(path.name)), path)]
     uid = _series_of(path, "")
     if not uid:
-        return [StudyInput(study_id_of(_stem(path.name)), path)]  # an unknown format: its study fails and says so
+        return [StudyInput(study_id_of(stem(path.name)), path)]  # an unknown format: its study fails and says so
     left_out: list[str] = []
     for study in _of_series(path.parent, scan_files(path.parent.iterdir()), path.parent, left_out):
         if study.series_uid in (uid, ""):
@@ -125,12 +125,12 @@ def _folders(source: Path, exclude: Path | None) -> Iterator[tuple[Path, list[st
 
 
 def _of_folder(folder: Path, names: list[str], top: Path, left_out: list[str]) -> list[StudyInput]:
-    images = [folder / name for name in names if _IMAGE.search(name)]
+    images = [folder / name for name in names if is_volume_file(name)]
     voxels = {data for path in images if (data := _data_file(path))}
     studies = [
-        StudyInput(study_id_of(*folder.relative_to(top).parts, _stem(p.name)), p) for p in images if p not in voxels
+        StudyInput(study_id_of(*folder.relative_to(top).parts, stem(p.name)), p) for p in images if p not in voxels
     ]
-    others = [folder / name for name in names if not _IMAGE.search(name)]
+    others = [folder / name for name in names if not is_volume_file(name)]
     return studies + _of_series(folder, scan_files(p for p in others if p not in voxels), top, left_out)
 
 
@@ -178,10 +178,6 @@ def _data_file(path: Path) -> Path | None:
         return data_file(path) if path.suffix.lower() in SUFFIXES else None
     except OSError:
         return None
-
-
-def _stem(name: str) -> str:
-    return _IMAGE.sub("", name)
 
 
 def _require_own_ids(studies: list[StudyInput], source: Path) -> None:

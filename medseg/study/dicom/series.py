@@ -6,13 +6,13 @@ and never hides the others.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from medseg.errors import StudyError
 from medseg.study.dicom.header import Header, read_header
+from medseg.study.formats import is_dicom_name
 
 NO_UID = "none"
 """Series of the files that name none, as after a careless anonymisation."""
@@ -21,7 +21,6 @@ _MODALITIES = {"CT", "MR", "OT", ""}
 """What may be read; MR, other and unnamed with a warning."""
 
 _DIRECTORY, _SECONDARY_CAPTURE = "1.2.840.10008.1.3.10", "1.2.840.10008.5.1.4.1.1.7"
-_DICOM_NAME = re.compile(r"\.(dcm|dicom|ima)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def scan_files(files: Iterable[Path]) -> Scan:
         if path.name.startswith(".") or path.is_dir():
             continue
         if not path.is_file():  # opening a pipe would wait for ever
-            if path.is_symlink() or _DICOM_NAME.search(path.name):
+            if path.is_symlink() or is_dicom_name(path.name):
                 scan.broken[path] = "it is no file, or a link that leads nowhere"
             continue
         try:
@@ -54,7 +53,7 @@ def scan_files(files: Iterable[Path]) -> Scan:
         except StudyError as error:
             scan.broken[path] = str(error)
         else:
-            if header is None and _DICOM_NAME.search(path.name):
+            if header is None and is_dicom_name(path.name):
                 scan.broken[path] = "it is no DICOM, though its name says so"
             elif header is not None and header.sop_class != _DIRECTORY:
                 scan.series.setdefault(header.series_uid or NO_UID, []).append(header)
