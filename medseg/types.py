@@ -107,6 +107,10 @@ class Volume:
     source: DicomSource | None = None
 
 
+LabelValues = tuple[int | str, ...]
+"""What a label map names: numbers in a label file; of a DICOM-SEG also segments, by their labels."""
+
+
 @dataclass(frozen=True)
 class LabelMap:
     """How the values of a label file become class indices.
@@ -114,21 +118,27 @@ class LabelMap:
     Class 0 is background; class c (1-based) is ``names[c - 1]``.
 
     Attributes:
-        classes: class name -> the file values merged into it, in class order.
+        classes: class name -> the file values merged into it, in class order; of a DICOM-SEG the numbers of segments,
+            or their labels.
         ignore: file values that neither train nor score.
         background: file values, beside 0, that are background.
         rest_is_background: values that nothing names become background instead of an error.
     """
 
-    classes: Mapping[str, tuple[int, ...]]
-    ignore: tuple[int, ...] = ()
-    background: tuple[int, ...] = ()
+    classes: Mapping[str, LabelValues]
+    ignore: LabelValues = ()
+    background: LabelValues = ()
     rest_is_background: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
         """Foreground class names in class order (class 1 first)."""
         return tuple(self.classes)
+
+    @property
+    def indices(self) -> tuple[tuple[int, LabelValues], ...]:
+        """Each class index with the values that become it: background, ``IGNORE_INDEX``, then the classes."""
+        return ((0, self.background), (IGNORE_INDEX, self.ignore), *enumerate(self.classes.values(), start=1))
 
 
 IGNORE_INDEX = 255

@@ -55,7 +55,8 @@ class PipelineConfig(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     """Names the run folder runs/<name>/ and the MLflow experiment."""
     labels: LabelEntries
-    """Class name -> value(s) in the label files; `ignore: [5]` and `background: rest` are understood."""
+    """Class name -> value(s) in the label files, of a DICOM-SEG the numbers or the names of segments; `ignore: [5]` and
+    `background: rest` are understood."""
     data: DataSettings
     preprocessing: Preprocessing = Preprocessing()
     augmentation: Augmentation = Augmentation()

@@ -15,7 +15,8 @@ from medseg.types import LabelMap
 def parse_label_argument(text: str) -> LabelMap:
     """Turn ``liver=1,tumour=2+3,ignore=5,background=rest`` into a LabelMap.
 
-    The words mean what they mean in a pipeline's ``labels:``; ``+`` joins the values of one class.
+    The words mean what they mean in a pipeline's ``labels:``; ``+`` joins the values of one class. What is no number
+    is the name of a DICOM-SEG's segment, as in ``liver=Liver``.
 
     Raises:
         ConfigError: not of this form, or labels that contradict each other.
@@ -29,17 +30,22 @@ def parse_label_argument(text: str) -> LabelMap:
             )
         if name in entries:
             raise ConfigError(f"labels: {name!r} is given twice in {text!r}; join its values with +, as in {name}=1+2")
-        entries[name] = values if values == "rest" else [_whole_number(v, part) for v in values.split("+")]
+        entries[name] = values if values == "rest" else [_value(v, part) for v in values.split("+")]
     try:
         return parse_labels(entries)
     except ValueError as error:
         raise ConfigError(f"labels: {error} (in {text!r})") from error
 
 
-def _whole_number(text: str, part: str) -> int:
-    if not re.fullmatch(r"\s*-?[0-9]+\s*", text):
-        raise ConfigError(f"labels: expected whole numbers joined by + after the =, found {part.strip()!r}")
-    return int(text)
+def _value(text: str, part: str) -> int | str:
+    if re.fullmatch(r"\s*-?[0-9]+\s*", text):
+        return int(text)
+    if re.search(r"[^\W\d_]", text):
+        return text.strip()
+    raise ConfigError(
+        f"labels: expected whole numbers (of a DICOM-SEG also segments' names) joined by + after the =, "
+        f"found {part.strip()!r}"
+    )
 
 
 def parse_tolerances(texts: Sequence[str]) -> dict[str, float]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.errors import LabelError
-from medseg.types import IGNORE_INDEX, LabelMap
+from medseg.types import LabelMap
 
 FRACTION_TOLERANCE = 1e-3
 """Distance from a whole number that still is one: a scale factor in float32 turns 2 into 2.0000001."""
@@ -35,8 +35,10 @@ def apply_label_map(values: NDArray[Any], label_map: LabelMap, what: str) -> NDA
         array gives an empty array.
 
     Raises:
-        LabelError: fractions, NaN, or values that the label map does not name; the message counts them.
+        LabelError: fractions, NaN, or values that the label map does not name; the message counts them. A label map
+            that names segments, which only a DICOM-SEG has.
     """
+    _require_numbers(label_map, what)
     whole = _whole(values, what)
     if whole.size == 0:
         return np.zeros(values.shape, np.uint8)
@@ -64,6 +66,16 @@ def count_values(values: NDArray[Any], what: str) -> dict[int, int]:
         return {}
     found, codes_of = _codes(whole)
     return {int(v): int(c) for v, c in zip(found, _counts(whole, found, codes_of), strict=True) if c}
+
+
+def _require_numbers(label_map: LabelMap, what: str) -> None:
+    names = [repr(value) for _, values in label_map.indices for value in values if isinstance(value, str)]
+    if names:
+        raise LabelError(
+            f"{what}: expected a DICOM-SEG, whose segments have names, for the label map names {', '.join(names)}; "
+            "this label holds numbers: give the classes' numbers, in a label map of its own (`data.label_maps`) where "
+            "other studies have a DICOM-SEG"
+        )
 
 
 def _whole(values: NDArray[Any], what: str) -> NDArray[Any]:
@@ -96,9 +108,7 @@ def _table(found: NDArray[Any], label_map: LabelMap) -> tuple[NDArray[np.uint8],
     """Class index of each candidate value, and whether the label map names it."""
     table = np.zeros(len(found), np.uint8)
     named = np.full(len(found), label_map.rest_is_background)
-    groups = [((0, *label_map.background), 0), (label_map.ignore, IGNORE_INDEX)]
-    groups += [(values, index) for index, values in enumerate(label_map.classes.values(), start=1)]
-    for values, index in groups:
+    for index, values in ((0, (0,)), *label_map.indices):
         places = np.isin(found, values)
         table[places], named[places] = index, True
     return table, named

@@ -61,7 +61,7 @@ def test_annotations_are_described_in_words(annotation, words):
     ("key", "words"),
     [
         ("training.epochs", "a whole number of at least 1"),
-        ("labels.liver", "a whole number, a list of whole numbers or 'rest'"),
+        ("labels.liver", "a whole number, text, a list of whole numbers or texts or 'rest'"),
         ("training.loss.0.weight", "a number above 0"),
         ("training.optimizer.momentum", "a number from 0 to 1"),
         ("preprocessing.intensity_range_hu.1", "a number"),

@@ -67,8 +67,8 @@ def explained(key, value):
         ("data.patch_size", [32, 0], "data.patch_size.1: expected a whole number of at least 1, found 0"),
         (
             "labels.liver",
-            "one",
-            "labels.liver: expected a whole number, a list of whole numbers or 'rest', found 'one'",
+            1.5,
+            "labels.liver: expected a whole number, text, a list of whole numbers or texts or 'rest', found 1.5",
         ),
         ("labels.tumour", 1, "labels.tumour: value 1 already belongs to 'liver'"),
         ("labels", {}, "labels: expected at least one class such as 'liver: 1'"),

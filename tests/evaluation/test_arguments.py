@@ -10,6 +10,7 @@ def test_label_arguments_read_as_they_look():
     assert parse_label_argument(" liver = 1+2 , background=rest,ignore=5") == LabelMap(
         {"liver": (1, 2)}, ignore=(5,), rest_is_background=True
     )
+    assert parse_label_argument("liver=Whole liver+3") == LabelMap({"liver": ("Whole liver", 3)})  # of a DICOM-SEG
 
 
 @pytest.mark.parametrize(
@@ -18,7 +19,7 @@ def test_label_arguments_read_as_they_look():
         ("", "name=value"),
         ("liver", "name=value pairs such as liver=1,tumour=2.3, found 'liver'"),
         ("liver=1,", "found ''"),
-        ("liver=one", "whole numbers"),
+        ("liver=-", "whole numbers"),
         ("liver=1.5", "whole numbers"),
         ("liver=1,liver=2", "given twice"),
         ("liver=1,tumour=1", "tumour.*liver"),

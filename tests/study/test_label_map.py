@@ -19,6 +19,12 @@ def test_background_rest_takes_every_other_value():
     assert parse_labels({"background": "rest", "liver": 5}).rest_is_background
 
 
+def test_segments_may_be_named():
+    labels = parse_labels({"liver": "Liver", "tumour": [2, "Tumor, core"], "ignore": "Stent"})
+    assert dict(labels.classes) == {"liver": ("Liver",), "tumour": (2, "Tumor, core")}
+    assert labels.indices == ((0, ()), (255, ("Stent",)), (1, ("Liver",)), (2, (2, "Tumor, core")))
+
+
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
@@ -29,6 +35,9 @@ def test_background_rest_takes_every_other_value():
         ({"liver": []}, "liver: expected at least one value"),
         ({"liver": True}, "liver: expected a whole number"),
         ({"liver": "rest"}, "liver: expected a whole number"),
+        ({"liver": "1"}, "liver: expected a whole number.*found '1'"),
+        ({"liver": [1, 2.5]}, "liver: expected a whole number"),
+        ({"liver": "Liver", "tumour": "LIVER"}, "tumour: value LIVER already belongs to 'liver'"),
         ({"a/b": 1}, "a/b: expected a class name of letters"),
         ({f"c{i}": i for i in range(1, 257)}, "at most 254 classes, found 256"),
     ],

@@ -95,3 +95,10 @@ def test_more_voxels_than_one_chunk_are_all_mapped(monkeypatch):
     values = np.arange(30).reshape(5, 6) % 3
     np.testing.assert_array_equal(apply_label_map(values, LIVER, "x"), values)
     assert count_values(values, "x") == {0: 10, 1: 10, 2: 10}
+
+
+@pytest.mark.parametrize("group", ["classes", "ignore", "background"])
+def test_names_of_segments_belong_to_dicom_seg(group):
+    groups = {"classes": {"liver": (1,)}, group: {"liver": (1, "Liver")} if group == "classes" else ("Liver",)}
+    with pytest.raises(LabelError, match=r"^x: expected a DICOM-SEG, .* names 'Liver'; this label holds numbers"):
+        apply_label_map(np.zeros(3, np.uint8), LabelMap(**groups), "x")
