@@ -7,9 +7,6 @@ asks; what medseg adds names nobody. highdicom writes the object; the frames' pl
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from numpy.typing import NDArray
 from medseg.errors import GeometryError, StudyError
 from medseg.files import atomic_path
 from medseg.study.dicom.segment_codes import segment_codes
+from medseg.study.dicom.segmentation import quiet_pydicom
 from medseg.study.geometry import GRID_TOLERANCE_MM
 from medseg.types import Volume
 from medseg.version import __version__
@@ -75,7 +73,7 @@ def no_dicom_seg_because(classes: NDArray[np.uint8], image: Volume) -> str:
     from pydicom.errors import InvalidDicomError
 
     try:
-        with _without_patients_in_warnings():
+        with quiet_pydicom():
             first = _read_slice(image.source.files[0])
     except (OSError, InvalidDicomError):
         return "no DICOM-SEG was written: the image's slices can no longer be read"
@@ -112,7 +110,7 @@ def write_dicom_seg(
     obstacle = no_dicom_seg_because(classes, image)
     if obstacle:
         raise StudyError(f"study {study_id}: {obstacle}")
-    with _without_patients_in_warnings():
+    with quiet_pydicom():
         try:
             slices = _read_slices(image, study_id)
             _require_slices_on_grid(slices, image, study_id)
@@ -127,16 +125,6 @@ def write_dicom_seg(
         except OSError as error:
             why = error.strerror or error
             raise StudyError(f"{path}: could not be written ({why}); nothing was changed") from error
-
-
-@contextmanager
-def _without_patients_in_warnings() -> Iterator[None]:
-    """Stop pydicom and highdicom from judging what the scanner wrote: they quote it, patients' names among it."""
-    from pydicom.config import disable_value_validation
-
-    with disable_value_validation(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="highdicom|pydicom")
-        yield
 
 
 def _read_slices(image: Volume, study_id: str) -> list[Any]:
