@@ -38,8 +38,8 @@ from monai.utils import set_determinism
 
 from medseg.evaluation import ScoringOptions, score_arrays
 from medseg.files import atomic_path
+from medseg.study.load import read_label
 from medseg.study.manifest import read_manifest, split
-from medseg.study.nifti import read_labels
 from medseg.tracking.environment import environment
 from medseg.types import LabelMap, Study
 
@@ -123,7 +123,7 @@ def segment(network: torch.nn.Module, study: Study, device: torch.device) -> tor
 def dice(network: torch.nn.Module, study: Study, device: torch.device) -> float:
     """Native-grid Dice by medseg's definition."""
     assert study.label is not None
-    reference = read_labels(study.label, TUMOUR, study.study_id)
+    reference = read_label(study.label, TUMOUR, study.study_id)
     found = segment(network, study, device).numpy()
     overlap = ScoringOptions(surface=False)
     return (

@@ -67,7 +67,8 @@ class StudyInput:
     Attributes:
         study_id: names the outputs.
         path: a NIfTI, NRRD or MetaImage file, or the folder of a DICOM series.
-        series_uid: which series of a DICOM folder; "" for files.
+        series_uid: which series of a DICOM folder, by its UID or (as in a manifest) its number; "" for files, and where
+            there is only one.
     """
 
     study_id: str
@@ -153,9 +154,10 @@ class Study:
         study_id: unique in the manifest; names the output files.
         subject_id: the person; splits go by subject.
         fold: "0", "1", ... for cross-validation, "test" for the test set, "" for not assigned.
-        image: absolute path.
+        image: absolute path of a file, or of the folder of a DICOM series.
         label: absolute path or None.
         label_map: name of one of the pipeline's ``data.label_maps``; "" means the pipeline's ``labels``.
+        series: which series of a DICOM folder, by its number or UID; "" where there is only one.
     """
 
     study_id: str
@@ -164,3 +166,9 @@ class Study:
     image: Path
     label: Path | None = None
     label_map: str = ""
+    series: str = ""
+
+    @property
+    def input(self) -> StudyInput:
+        """Its image alone, as something to be read or segmented."""
+        return StudyInput(self.study_id, self.image, self.series)

@@ -24,12 +24,10 @@ from numpy.typing import NDArray
 
 from medseg.errors import StudyError, reason
 from medseg.files import remove_remains, temporary_path
-from medseg.study.geometry import require_same_grid
-from medseg.study.inputs import read_input
-from medseg.study.nifti import read_labels
+from medseg.study.load import files_of, load_study
 from medseg.transforms.preprocessing import preprocess, preprocess_label
 from medseg.transforms.settings import Preprocessing
-from medseg.types import LabelMap, Spacing, Study, StudyInput
+from medseg.types import LabelMap, Spacing, Study
 
 _FORMAT = 2
 """Raised whenever the same inputs would give other voxels."""
@@ -137,9 +135,10 @@ def _key(study: Study, preprocessing: Preprocessing, label_map: LabelMap) -> str
     files = []
     for path in (study.image, study.label):
         if path is not None:
-            for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            for file in files_of(path):
                 stat = file.stat()
                 files.append([str(file.resolve()), stat.st_size, stat.st_mtime_ns])
+    files += [[study.series]] if study.series else []
     made_of = [_FORMAT, files, asdict(preprocessing), asdict(label_map)]
     # the keys are not sorted: the order of the classes is what numbers them
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
@@ -148,11 +147,10 @@ def _key(study: Study, preprocessing: Preprocessing, label_map: LabelMap) -> str
 def _write(study: Study, place: Path, preprocessing: Preprocessing, label_map: LabelMap) -> None:
     if study.label is None:
         raise StudyError(f"{study.study_id}: training needs a label, and the manifest gives none")
-    image = read_input(StudyInput(study.study_id, study.image))
-    label = read_labels(study.label, label_map, study.study_id)
-    require_same_grid(image.grid, label.grid, study.study_id)
-    ready = preprocess(image, preprocessing)
-    classes = preprocess_label(label, ready, preprocessing).numpy()
+    loaded = load_study(study, lambda _: label_map)
+    assert loaded.label is not None
+    ready = preprocess(loaded.image, preprocessing)
+    classes = preprocess_label(loaded.label, ready, preprocessing).numpy()
     values, counts = np.unique(classes, return_counts=True)
     if not set(values.tolist()) - {0}:
         logger.warning("%s: the label is empty on the network grid; it trains as background only", study.study_id)

@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.errors import ConfigError
+from medseg.errors import ConfigError, GeometryError
 from medseg.evaluation.options import DEFAULT_OPTIONS, ScoringOptions
 from medseg.evaluation.regrid import outside_share, resample_nearest
 from medseg.evaluation.scores import StudyScores, score_arrays
 from medseg.study.geometry import require_same_grid, same_grid
-from medseg.study.itk_image import SUFFIXES, read_itk_image
-from medseg.study.nifti import apply_label_map, read_labels
+from medseg.study.load import is_dicom_label, read_label, read_label_pair
 from medseg.types import LabelMap, Volume
 
 
@@ -32,8 +31,8 @@ def score_files(
 
     Args:
         study_id: named in the rows and in errors.
-        reference_path: label file: NIfTI, NRRD or MetaImage.
-        segmentation_path: label file on the same grid.
+        reference_path: label of any format that ``study.load`` reads.
+        segmentation_path: label on the same grid.
         reference_map: how the reference's values become classes.
         segmentation_map: the same classes from the segmentation's values. Its ``ignore`` is not used: a segmentation
             does not choose where it is scored, so such values are values that nothing names.
@@ -49,8 +48,13 @@ def score_files(
     names = reference_map.names
     options.require(names)
     segmentation_map = replace(segmentation_map, classes={n: segmentation_map.classes[n] for n in names}, ignore=())
-    reference = read_label_file(reference_path, reference_map, study_id)
-    segmentation = read_label_file(segmentation_path, segmentation_map, study_id)
+    paths, maps = (reference_path, segmentation_path), (reference_map, segmentation_map)
+    try:
+        reference, segmentation = read_label_pair(paths, maps, study_id)
+    except GeometryError:
+        if not resample_segmentation or is_dicom_label(reference_path):  # which alone knows not where its slices end
+            raise
+        reference, segmentation = (read_label(*one, study_id) for one in zip(paths, maps, strict=True))
     what = f"{study_id}: reference and segmentation"
     voxels, note = segmentation.voxels, ""
     if resample_segmentation and not same_grid(reference.grid, segmentation.grid):
@@ -71,18 +75,6 @@ def require_same_classes(reference_map: LabelMap, segmentation_map: LabelMap) ->
             f"expected the same classes for both, found {', '.join(reference_map.names)} for the reference and "
             f"{', '.join(segmentation_map.names)} for the segmentation"
         )
-
-
-def read_label_file(path: Path, label_map: LabelMap, study_id: str) -> Volume:
-    """One label map as class indices, from NIfTI, NRRD or MetaImage.
-
-    Raises:
-        StudyError: missing, damaged, or no label map; LabelError for fractions and values that nothing names.
-    """
-    if not path.name.lower().endswith(SUFFIXES):
-        return read_labels(path, label_map, study_id)
-    stored = read_itk_image(path, study_id)
-    return Volume(apply_label_map(stored.voxels, label_map, f"study {study_id} ({path})"), stored.grid)
 
 
 def _onto(reference: Volume, segmentation: Volume, what: str) -> tuple[NDArray[np.uint8], str]:

@@ -16,7 +16,7 @@ from medseg.config.problems import Problem
 from medseg.config.schema import NetworkConfig, PipelineConfig
 from medseg.errors import ConfigError
 from medseg.model.spec import ModelSpec
-from medseg.types import LabelMap, Study, StudyInput, Volume
+from medseg.types import LabelMap, Study, Volume
 
 if TYPE_CHECKING:
     import torch
@@ -196,20 +196,16 @@ def labelled(config: PipelineConfig, studies: Sequence[CachedStudy], world: Worl
 
 def validator(config: PipelineConfig, studies: Sequence[Study], on_study: OnStudy | None = None) -> Validator | None:
     """Scores whole validation studies during training, and shows each to ``on_study``; None without any."""
-    from medseg.study.geometry import require_same_grid
-    from medseg.study.inputs import read_input
-    from medseg.study.nifti import read_labels
+    from medseg.study.load import load_study
     from medseg.training.validation import ValidationStudy, Validator
 
     label_map = label_map_of(config)
 
     def reader(study: Study) -> Callable[[], tuple[Volume, Any]]:
         def read() -> tuple[Volume, Any]:
-            assert study.label is not None  # split() refuses a validation study without one
-            image = read_input(StudyInput(study.study_id, study.image))
-            label = read_labels(study.label, label_map(study), study.study_id)
-            require_same_grid(image.grid, label.grid, study.study_id)
-            return image, label.voxels
+            loaded = load_study(study, label_map)
+            assert loaded.label is not None  # split() refuses a validation study without one
+            return loaded.image, loaded.label.voxels
 
         return read
 

@@ -11,7 +11,7 @@ from medseg.runs import build
 from medseg.config.schema import PipelineConfig
 from medseg.runs.folder import RunFolder
 from medseg.study.inputs import read_input
-from medseg.study.nifti import read_labels
+from medseg.study.load import load_study, read_label
 from medseg.types import LabelMap, Study, StudyInput, Volume
 
 if TYPE_CHECKING:
@@ -37,9 +37,8 @@ def loader(config: PipelineConfig, studies: Sequence[Study], segmentation_of: Ca
 
     def load(study_id: str) -> tuple[Volume, Volume | None, Volume]:
         study = by_id[study_id]
-        image = read_input(StudyInput(study_id, study.image))
-        reference = read_labels(study.label, label_map_of(study), study_id) if study.label else None
-        return image, reference, read_labels(segmentation_of(study_id), own_map, study_id)
+        loaded = load_study(study, label_map_of)
+        return loaded.image, loaded.label, read_label(segmentation_of(study_id), own_map, study_id)
 
     return load
 
@@ -131,7 +130,6 @@ def write_folders_report(
         ManifestError: no image has the name of a reference.
     """
     from medseg.evaluation import pair_folders
-    from medseg.evaluation.files import read_label_file
     from medseg.reports.page import ReportStudy, write_report
 
     pairs = pair_folders(reference, segmentation, root=root, segmentation_root=segmentation_root).pairs
@@ -142,7 +140,8 @@ def write_folders_report(
     def load(study_id: str, label: Path, found: Path) -> tuple[Volume, Volume | None, Volume]:
         image = read_input(StudyInput(study_id, image_of[label]))
         found_map = segmentation_labels or labels
-        return image, read_label_file(label, labels, study_id), read_label_file(found, found_map, study_id)
+        reference = read_label(label, labels, study_id, image.grid)
+        return image, reference, read_label(found, found_map, study_id, image.grid)
 
     return write_report(
         path,
@@ -173,7 +172,7 @@ def write_batch_report(
     own_map = build.segmentation_map(class_names)
 
     def load(study: StudyInput) -> tuple[Volume, Volume | None, Volume]:
-        found = read_labels(output / f"{study.study_id}.nii.gz", own_map, study.study_id)
+        found = read_label(output / f"{study.study_id}.nii.gz", own_map, study.study_id)
         return read_input(study), None, found
 
     shown = [ReportStudy(one.study_id, partial(load, one)) for one in inputs if one.study_id not in failures]

@@ -268,7 +268,7 @@ def segment_and_score(
     from medseg.inference.load import load_segmenter
 
     segmenter = load_segmenter(folder.model, device)
-    inputs = [StudyInput(s.study_id, s.image) for s in studies]
+    inputs = [study.input for study in studies]
     with display.stage("segmenting", len(studies)):
         outcomes = segment_studies(
             segmenter,

@@ -169,7 +169,7 @@ def _cases(
             try:
                 if not path.is_file():
                     segmenter = segmenter or load_segmenter(folder.model, device)
-                    _segment(segmenter, study.image, path, request)
+                    _segment(segmenter, study.input, path, request)
                 cases.append(Case(study.study_id, _reader(config, study, path, thresholds=thresholds)))
             except (StudyError, OSError, MemoryError, RuntimeError) as error:
                 if isinstance(error, CheckpointError):
@@ -179,12 +179,12 @@ def _cases(
     return cases
 
 
-def _segment(segmenter: Segmenter, image: Path, output: Path, request: Request) -> None:
+def _segment(segmenter: Segmenter, study: StudyInput, output: Path, request: Request) -> None:
     """Write a study's probabilities as bytes, then its raw label map: where that stands, all is there."""
     from medseg.study.inputs import read_input
     from medseg.study.nifti import write_fractions, write_labels
 
-    volume = read_input(StudyInput("", image))
+    volume = read_input(replace(study, study_id=""))
     result = segmenter.segment(volume, request)
     for index, name in enumerate(result.probabilities, start=1):
         write_fractions(_probability(output, index), result.probabilities[name], volume)
@@ -201,7 +201,8 @@ def _reader(config: PipelineConfig, study: Study, path: Path, *, thresholds: boo
 
     from medseg.evaluation.candidates import Reading
     from medseg.study.geometry import require_same_grid
-    from medseg.study.nifti import read_fractions, read_labels
+    from medseg.study.load import read_label
+    from medseg.study.nifti import read_fractions
 
     reference_map = build.label_map_of(config)(study)
     own_map = build.segmentation_map(config.label_map.names)
@@ -209,8 +210,8 @@ def _reader(config: PipelineConfig, study: Study, path: Path, *, thresholds: boo
 
     def read() -> Reading:
         assert study.label is not None  # split() refuses a validation study without one
-        reference = read_labels(study.label, reference_map, study.study_id)
-        segmentation = read_labels(path, own_map, study.study_id)
+        segmentation = read_label(path, own_map, study.study_id)
+        reference = read_label(study.label, reference_map, study.study_id, segmentation.grid)
         require_same_grid(reference.grid, segmentation.grid, f"{study.study_id}: reference and segmentation")
         found = np.stack([read_fractions(_probability(path, c)) for c in classes]) if thresholds else None
         return Reading(reference.voxels, segmentation.voxels, reference.grid, found)

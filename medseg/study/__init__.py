@@ -8,6 +8,7 @@ nifti_bytes.py   headers and voxels as stored, through a fast gzip
 itk_image.py     images in HU from NRRD and MetaImage files
 dicom/           DICOM series and DICOM-SEG
 inputs.py        what a file, folder, tree or manifest holds, in any format, and one of it read
+load.py          a labelled study in any format: image and label or none, on one grid
 label_map.py     what a pipeline's `labels` says of label values
 labels.py        label values -> class indices
 manifest.py      the CSV of studies, folds by subject, splits

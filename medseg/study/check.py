@@ -15,8 +15,9 @@ import numpy as np
 from medseg.errors import reason
 from medseg.study.geometry import orientation, require_same_grid
 from medseg.study.inputs import is_nifti, read_input
-from medseg.study.nifti import read_grid, read_image_counted, read_labels
-from medseg.types import IGNORE_INDEX, Grid, LabelMap, Shape3, Spacing, Study, StudyInput, Volume
+from medseg.study.load import read_label
+from medseg.study.nifti import read_grid, read_image_counted
+from medseg.types import IGNORE_INDEX, Grid, LabelMap, Shape3, Spacing, Study, Volume
 
 Level = Literal["error", "warning"]
 """An error keeps a study from being used; a warning is for a person to look at."""
@@ -93,10 +94,14 @@ def _inspect(study: Study, label_map_of: Callable[[Study], LabelMap], read_voxel
             with _kept(study, findings):  # a broken image does not hide what is wrong with the label
                 findings += [Finding(study.study_id, "warning", text) for text in _image_warnings(study)]
         if study.label is not None:
-            require_same_grid(grid, read_grid(study.label, study.study_id), f"study {study.study_id}: image and label")
+            what, headers = f"study {study.study_id}: image and label", is_nifti(study.label)
+            if headers:
+                require_same_grid(grid, read_grid(study.label, study.study_id), what)
             label_map = label_map_of(study)
-            if read_voxels:
-                facts = replace(facts, label_voxels=_label_voxels(study, label_map))
+            if read_voxels or not headers:
+                label = read_label(study.label, label_map, study.study_id, grid)
+                require_same_grid(grid, label.grid, what)
+                facts = replace(facts, label_voxels=_label_voxels(label, label_map))
                 findings += [Finding(study.study_id, "warning", text) for text in _label_warnings(facts)]
     return Inspected(study, facts, findings)
 
@@ -122,13 +127,13 @@ def _image_grid(study: Study) -> Grid:
     """From the header alone where that is enough: other formats are proven sound by reading them."""
     if is_nifti(study.image):
         return read_grid(study.image, study.study_id)
-    return read_input(StudyInput(study.study_id, study.image)).grid
+    return read_input(study.input).grid
 
 
 def _image(study: Study) -> tuple[Volume, int]:
     if is_nifti(study.image):
         return read_image_counted(study.image, study.study_id)
-    return read_input(StudyInput(study.study_id, study.image)), 0  # it says itself what became air
+    return read_input(study.input), 0  # it says itself what became air
 
 
 def _image_warnings(study: Study) -> list[str]:
@@ -144,10 +149,8 @@ def _image_warnings(study: Study) -> list[str]:
     return warnings
 
 
-def _label_voxels(study: Study, label_map: LabelMap) -> dict[str, int]:
-    assert study.label is not None  # the caller looked
-    classes = read_labels(study.label, label_map, study.study_id).voxels
-    counts = np.bincount(classes.ravel(order="K"), minlength=IGNORE_INDEX + 1)
+def _label_voxels(label: Volume, label_map: LabelMap) -> dict[str, int]:
+    counts = np.bincount(label.voxels.ravel(order="K"), minlength=IGNORE_INDEX + 1)
     voxels = {name: int(counts[index]) for index, name in enumerate(label_map.names, start=1)}
     return voxels | ({"ignore": int(counts[IGNORE_INDEX])} if counts[IGNORE_INDEX] else {})
 

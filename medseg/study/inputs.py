@@ -53,7 +53,7 @@ def find_inputs(source: Path, root: Path | None = None, *, exclude: Path | None 
     """
     if source.suffix == ".csv":
         studies = read_manifest(source, root or source.parent, check_files=False)
-        return [StudyInput(s.study_id, s.image) for s in studies]
+        return [study.input for study in studies]
     if source.is_file():
         return _of_file(source)
     if not source.is_dir():

@@ -2,7 +2,11 @@
 
 Columns: study_id, subject_id, fold, image, label and, optionally, label_map. Paths are relative to a root folder and
 may not leave it. fold is "0", "1", ... for cross-validation, "test", or empty (not assigned yet). An empty subject_id
-means that the study is its own subject. An image may be the folder of a DICOM series.
+means that the study is its own subject.
+
+An image is a file (NIfTI, NRRD, MetaImage) or the folder of a DICOM series. Of a folder that holds several series,
+``folder#4`` is the one with the number 4; where two have it, their UIDs stand behind the #. A label is a file, or a
+DICOM-SEG: its file, or a folder that holds just one, which may be the image's.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ import numpy as np
 from medseg.errors import ManifestError
 from medseg.files import atomic_path
 from medseg.study.dicom.series import is_dicom_folder
+from medseg.study.formats import is_volume_file
 from medseg.types import Study
 
 COLUMNS = ("study_id", "subject_id", "fold", "image", "label")
@@ -36,6 +41,9 @@ STUDY_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 TEST = "test"
 """fold of the studies that neither train nor validate."""
+
+_SERIES = re.compile(r"(?P<folder>.+)#(?P<series>[0-9][0-9.]*)")
+"""A series of a DICOM folder, by its number or its UID."""
 
 _MOST_LISTED = 50
 
@@ -216,22 +224,32 @@ def _study(line: int, cells: dict[str, str], base: Path, check_files: bool, mist
         fold = str(int(fold))
     elif fold not in ("", TEST):
         mistakes.append((line, f"fold: expected a whole number from 0, 'test' or nothing, found {fold!r}"))
-    paths = {}
-    for column in ("image", "label"):
-        paths[column] = base / cells[column]
-        problem = _path_problem(cells[column], base, check_files) if cells[column] or column == "image" else ""
-        if problem:
-            mistakes.append((line, f"{column}: {problem}"))
-    if cells["image"] and cells["image"] == cells["label"]:
-        mistakes.append((line, f"image and label are the same file, {cells['image']!r}"))
+    image, series = _image_and_series(cells["image"], base)
+    problems = {"image": _path_problem(image, base, check_files)}
+    if cells["label"]:
+        problems["label"] = _path_problem(cells["label"], base, check_files)
+    if series and check_files and not problems["image"] and not (base / image).is_dir():
+        problems["image"] = f"{cells['image']!r} names the series {series} of a folder, and {image!r} is a file"
+    mistakes += [(line, f"{column}: {problem}") for column, problem in problems.items() if problem]
+    if image and image == cells["label"] and (is_volume_file(image) or (base / image).is_file()):
+        mistakes.append((line, f"image and label are the same file, {image!r}"))
     return Study(
         study_id=study_id,
         subject_id=cells["subject_id"] or study_id,
         fold=fold,
-        image=paths["image"],
-        label=paths["label"] if cells["label"] else None,
+        image=base / image,
+        label=base / cells["label"] if cells["label"] else None,
         label_map=cells["label_map"],
+        series=series,
     )
+
+
+def _image_and_series(cell: str, base: Path) -> tuple[str, str]:
+    """``ct#4`` as a folder and a series, unless that is the name of something that is there."""
+    match = _SERIES.fullmatch(cell)
+    if match and not os.path.lexists(base / cell):
+        return match["folder"], match["series"]
+    return cell, ""
 
 
 def _path_problem(cell: str, base: Path, check_files: bool) -> str:
@@ -293,7 +311,8 @@ def _text(studies: Sequence[Study], root: Path) -> str:
     writer.writerow(columns)
     for study in studies:
         label = _relative(study.label, base) if study.label else ""
-        row = (study.study_id, study.subject_id, study.fold, _relative(study.image, base), label, study.label_map)
+        image = _relative(study.image, base) + (f"#{study.series}" if study.series else "")
+        row = (study.study_id, study.subject_id, study.fold, image, label, study.label_map)
         writer.writerow(row[: len(columns)])
     return out.getvalue()
 

@@ -9,12 +9,15 @@ import pytest
 
 from medseg.data import cache
 from medseg.data.cache import cache_studies
+from medseg.study import load
 from medseg.study.inputs import read_input
+from medseg.study.load import read_label
 from medseg.study.nifti import write_image, write_labels
 from medseg.transforms.preprocessing import preprocess, preprocess_label
 from medseg.transforms.settings import Preprocessing
 from medseg.types import Grid, LabelMap, Study, StudyInput, Volume
 from tests.study.dicom_files import write_series
+from tests.study.every_format import write_study
 
 LABELS = LabelMap({"liver": (1,), "tumour": (2,)}, ignore=(9,))
 CHAIN = Preprocessing((2.0, 2.0, None), (-100.0, 200.0))
@@ -56,8 +59,8 @@ def reads(monkeypatch):
         seen.append(study.study_id)
         return original(study)
 
-    original = cache.read_input
-    monkeypatch.setattr(cache, "read_input", read)
+    original = load.read_input
+    monkeypatch.setattr(load, "read_input", read)
     return seen
 
 
@@ -65,7 +68,7 @@ def test_cached_voxels_are_those_of_the_chain(study, prepare):
     original = study("a")
     (cached,), broken = prepare(original)
     image = read_input(StudyInput("a", original.image))
-    label = cache.read_labels(original.label, LABELS)
+    label = read_label(original.label, LABELS)
     ready = preprocess(image, CHAIN)
     classes = preprocess_label(Volume(label.voxels, label.grid), ready, CHAIN).numpy()
     assert broken == {}
@@ -206,3 +209,29 @@ def test_dicom_series_trains_too_and_is_prepared_again_when_a_slice_changes(tmp_
     os.utime(next((tmp_path / "ct").iterdir()), ns=(1, 1))
     (second,), _ = prepare(study)
     assert second.folder != first.folder
+
+
+@pytest.mark.parametrize("kind", ["nrrd", "metaimage", "dicom"])
+def test_other_formats_give_the_voxels_of_nifti(tmp_path, prepare, ct_series, kind):
+    hu = np.random.default_rng(0).integers(-150, 250, GRID.shape).astype(np.int16)
+    classes = np.zeros(GRID.shape, np.uint8)
+    classes[2:10, 2:8, 1:], classes[4:6, 4:6, 2:4] = 1, 2
+    (nifti,), _ = prepare(write_study(tmp_path / "nifti", "a", hu, classes, "nifti", ct_series))
+    by_name = LabelMap({"liver": ("liver",), "tumour": ("tumour",)})
+    study = write_study(tmp_path / kind, "a", hu, classes, kind, ct_series)
+    (other,), broken = prepare(study, labels=by_name if kind == "dicom" else LABELS)
+    assert broken == {}
+    assert (other.shape, other.spacing_mm, other.class_voxels) == (nifti.shape, nifti.spacing_mm, nifti.class_voxels)
+    np.testing.assert_array_equal(other.image, nifti.image)
+    np.testing.assert_array_equal(other.label, nifti.label)
+    np.testing.assert_array_equal(other.voxels[2], nifti.voxels[2])
+
+
+def test_another_series_of_the_folder_is_another_study(tmp_path, prepare):
+    for prefix, uid, number in (("a", "1.2.3", 4), ("b", "1.2.4", 7)):
+        write_series(tmp_path / "ct", 6, prefix=prefix, SeriesInstanceUID=uid, SeriesNumber=number)
+    grid = read_input(StudyInput("ct", tmp_path / "ct", "4")).grid
+    write_labels(tmp_path / "ct.nii.gz", np.ones(grid.shape, np.uint8), grid)
+    study = Study("ct", "ct", "0", tmp_path / "ct", tmp_path / "ct.nii.gz")
+    folders = {prepare(replace(study, series=number))[0][0].folder for number in ("4", "7")}
+    assert len(folders) == 2

@@ -10,6 +10,7 @@ from medseg.study.inputs import read_input
 from medseg.study.nifti import write_image, write_labels
 from medseg.types import Grid, LabelMap, Study, StudyInput
 from tests.study.dicom_files import write_series
+from tests.study.every_format import KINDS, write_study
 
 LIVER = LabelMap({"liver": (1,), "tumour": (2,)}, ignore=(9,))
 AFFINE = np.diag([-0.7, -0.7, 5.0, 1.0])
@@ -140,3 +141,20 @@ def test_dicom_series_are_read_whole_for_their_grid(tmp_path):
     (seen,) = inspect_studies([Study("ct", "ct", "0", tmp_path / "ct")], lambda study: LabelMap({"liver": (1,)}))
     assert seen.facts.shape == read_input(StudyInput("ct", tmp_path / "ct")).grid.shape
     assert not [finding for finding in seen.findings if finding.level == "error"]
+
+
+@pytest.mark.parametrize("read_voxels", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_studies_of_every_format_are_looked_at(tmp_path, ct_series, kind, read_voxels):
+    hu = np.random.default_rng(0).integers(-900, 200, GRID.shape).astype(np.int16)
+    classes = np.zeros(GRID.shape, np.uint8)
+    classes[1:3, 1:4, 2:5], classes[2, 2, 3] = 1, 2
+    study = write_study(tmp_path, "a", hu, classes, kind, ct_series)
+    label_map = LabelMap({"liver": ("liver",), "tumour": ("tumour",)}) if kind == "dicom" else LIVER
+    ((_, facts, findings),) = inspect_studies([study], lambda study: label_map, read_voxels=read_voxels)
+    assert findings == []
+    if read_voxels:
+        assert facts.label_voxels == {"liver": 17, "tumour": 1}
+    other = ct_series(hu, origin=(-10, -20, 40), folder=tmp_path / "other").source.files[0].parent
+    moved = check(replace(study, image=other), label_map=label_map, read_voxels=read_voxels)
+    assert_only(moved, "error", "expected", f"take the {'segmentation' if kind == 'dicom' else 'label'} drawn on")

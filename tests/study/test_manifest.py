@@ -5,11 +5,14 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from medseg.errors import ManifestError
 from medseg.study.manifest import assign_folds, digest, read_manifest, split, write_manifest
-from medseg.types import Study
+from medseg.types import Study, StudyInput
+from tests.study.dicom_files import write_series
+from tests.study.seg_files import write_seg
 
 HEADER = "study_id,subject_id,fold,image,label\n"
 SHIPPED = Path(__file__).parents[2] / "data_manifests"
@@ -309,3 +312,49 @@ def test_shipped_liver_ct_manifest_names_the_files_at_hand(shared_data):
         ("ircad17", "0", ""),
         ("organs_3mm", "1", "totalsegmentator"),
     ]
+
+
+class TestDicom:
+    """Images and labels that are folders."""
+
+    def test_a_series_of_a_folder_is_named_behind_a_hash(self, root):
+        write_series(root / "ct", 2)
+        seg = write_seg(root / "seg" / "1.dcm", [(1, (0, 0, 0), np.ones((2, 2)))], {1: "a"})
+        rows = ["a,,0,ct#4,seg", "b,,0,ct#1.2.840.1,ct", "c,,0,ct,seg/1.dcm"]
+        studies = read_manifest(manifest(root, *rows), root)
+        assert [(s.image, s.series, s.label) for s in studies] == [
+            (root / "ct", "4", root / "seg"),
+            (root / "ct", "1.2.840.1", root / "ct"),
+            (root / "ct", "", seg),
+        ]
+        assert studies[0].input == StudyInput("a", root / "ct", "4")
+        write_manifest(root / "n.csv", studies, root)
+        assert "a,a,0,ct#4,seg" in (root / "n.csv").read_text()
+        assert read_manifest(root / "n.csv", root) == studies
+        before = read_manifest(root / "n.csv", root / "nowhere", check_files=False)
+        assert digest(before, root / "nowhere") == digest(studies, root)
+        assert digest([replace(studies[0], series="5")], root) != digest(studies[:1], root)
+
+    def test_one_row_names_one_series(self, root):
+        write_series(root / "ct", 2)
+        assert "image: 'ct#4' stands in line 2 already" in refusal(root, "a,,0,ct#4,", "b,,0,ct#4,")
+
+    def test_series_stay_below_the_root(self, root):
+        write_series(root.parent / "ct", 2)
+        assert "image: '../ct' leaves the root" in refusal(root, "a,,0,../ct#4,")
+        assert "image: expected a path relative to the root, found '/ct'" in refusal(root, "a,,0,/ct#4,")
+
+    def test_only_folders_hold_series(self, root):
+        assert "'a.nii.gz#4' names the series 4 of a folder, and 'a.nii.gz' is a file" in refusal(
+            root, "a,,0,a.nii.gz#4,"
+        )
+        assert "no such file 'ct' under" in refusal(root, "a,,0,ct#4,")
+
+    def test_a_hash_may_be_part_of_a_name(self, root):
+        write_series(root / "ct#4", 2)
+        (root / "b#1.nii").touch()
+        (root / "c#x.nii").touch()
+        studies = read_manifest(manifest(root, "a,,0,ct#4,", "b,,0,b#1.nii,", "c,,0,c#x.nii,"), root)
+        assert [(s.image.name, s.series) for s in studies] == [("ct#4", ""), ("b#1.nii", ""), ("c#x.nii", "")]
+        write_manifest(root / "n.csv", studies, root)
+        assert read_manifest(root / "n.csv", root) == studies

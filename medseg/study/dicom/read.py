@@ -18,7 +18,7 @@ from medseg.errors import StudyError
 from medseg.study.dicom.geometry import Stack, stack_slices
 from medseg.study.dicom.header import Header
 from medseg.study.dicom.pixels import read_slice, require_grey_slice
-from medseg.study.dicom.series import images_of, named, scan_files, why_no_ct
+from medseg.study.dicom.series import Scan, images_of, named, scan_files, why_no_ct
 from medseg.study.dicom.tilt import moved, straight_grid
 from medseg.types import DicomSource, Grid, Volume
 
@@ -35,7 +35,8 @@ def read_series(folder: Path, series_uid: str = "", study_id: str = "") -> Volum
 
     Args:
         folder: its files lie right in it; others may lie beside them.
-        series_uid: which series (``dicom_series.NO_UID`` for files that name none); "" where there is only one.
+        series_uid: which series (``dicom_series.NO_UID`` for files that name none), or its number; "" where there is
+            only one.
         study_id: names the study in messages and in the log.
 
     Returns:
@@ -64,20 +65,7 @@ def _the_series(folder: Path, series_uid: str, what: str) -> list[Header]:
     if not folder.is_dir():
         raise StudyError(f"{what}: expected a folder of DICOM files, found no folder")
     scan = scan_files(folder.iterdir())
-    if series_uid and series_uid not in scan.series:
-        raise StudyError(f"{what}: the series is no longer in the folder; run again to look anew")
-    usable = {uid: headers for uid, headers in scan.series.items() if not why_no_ct(headers)}
-    chosen = scan.series.get(series_uid) or next(iter((usable or scan.series).values()), None)
-    if chosen is None:
-        found = f"{len(scan.broken)} broken files" if scan.broken else "none"
-        raise StudyError(f"{what}: expected DICOM images, found {found}")
-    if not series_uid and len(usable) > 1:
-        names = [named(headers) for headers in usable.values()]
-        listed = ", ".join(names[:_MOST_NAMED]) + (f" and {len(names) - _MOST_NAMED} more" * (len(names) > _MOST_NAMED))
-        raise StudyError(
-            f"{what}: expected one series, found {listed}; give each a folder of its own, or give the folder itself as "
-            "--input to segment them all"
-        )
+    chosen = _chosen(scan, series_uid, what)
     if why := why_no_ct(chosen):
         raise StudyError(f"{what}: expected CT slices, found {named(chosen)}: {why}")
     if scan.broken:  # the first or the last slices may be among them, and nobody would miss those
@@ -87,6 +75,32 @@ def _the_series(folder: Path, series_uid: str, what: str) -> list[Header]:
             "copy the series again, whole, or take out what does not belong to it"
         )
     return chosen
+
+
+def _chosen(scan: Scan, series: str, what: str) -> list[Header]:
+    """The series of this UID or number; without one the only series, or the first where none is a CT."""
+    if series in scan.series:
+        return scan.series[series]
+    if series and not series.isdigit():
+        raise StudyError(f"{what}: the series is no longer in the folder; run again to look anew")
+    if not scan.series:
+        found = f"{len(scan.broken)} broken files" if scan.broken else "none"
+        raise StudyError(f"{what}: expected DICOM images, found {found}")
+    usable = [headers for headers in scan.series.values() if not why_no_ct(headers)] or [*scan.series.values()][:1]
+    chosen = [headers for headers in usable if not series or headers[0].series_number.lstrip("0") == series.lstrip("0")]
+    if len(chosen) == 1:
+        return chosen[0]
+    names = [named(headers) for headers in chosen or usable]
+    listed = ", ".join(names[:_MOST_NAMED]) + (f" and {len(names) - _MOST_NAMED} more" * (len(names) > _MOST_NAMED))
+    if series:
+        raise StudyError(
+            f"{what}: expected one series with the number {series}, found {listed}; name one that is there, or its "
+            "SeriesInstanceUID in place of the number"
+        )
+    raise StudyError(
+        f"{what}: expected one series, found {listed}; give each a folder of its own, name one in a manifest by its "
+        "number (folder#4), or give the folder itself as --input to segment them all"
+    )
 
 
 def _require_one_phase(images: Sequence[Header], what: str) -> None:

@@ -324,3 +324,17 @@ class TestRealSeries:
         )
         with pytest.raises(GeometryError, match=expected):
             read_series(shared_data / "dicom" / "ge_tilted_uneven")
+
+
+def test_a_series_may_be_chosen_by_its_number(tmp_path):
+    write_series(tmp_path, 2)
+    write_series(tmp_path, 3, prefix="b", SeriesInstanceUID="1.2.3", SeriesNumber=7)
+    report = {"Modality": "SR", "SOPClassUID": "1.2.840.10008.5.1.4.1.1.88.11", "SeriesInstanceUID": "1.2.9"}
+    write_slice(tmp_path / "r.dcm", None, None, **report, SeriesNumber=7)
+    assert read_series(tmp_path, "7").grid.shape == (5, 6, 3)
+    assert read_series(tmp_path, "04").grid.shape == (5, 6, 2)
+    with pytest.raises(StudyError, match=r"one series with the number 5, found series 4 \(CT, 2 files\), series 7"):
+        read_series(tmp_path, "5")
+    write_series(tmp_path, 4, prefix="c", SeriesInstanceUID="1.2.4", SeriesNumber=7)
+    with pytest.raises(StudyError, match=r"number 7, found series 7 \(CT, 3 files\), series 7 \(CT, 4 files\); .*UID"):
+        read_series(tmp_path, "7")
