@@ -19,7 +19,6 @@ from medseg.model.spec import ModelSpec
 from medseg.types import LabelMap, Study, Volume
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
     from medseg.data.cache import CachedStudy
@@ -154,9 +153,7 @@ def dataset(config: PipelineConfig, studies: Sequence[CachedStudy]) -> PatchData
     """Endless crops of the cached training studies."""
     from medseg.data.dataset import PatchDataset
 
-    return PatchDataset(
-        studies, config.data, config.augmentation, classes=config.classes, seed=config.training.seed
-    )
+    return PatchDataset(studies, config.data, config.augmentation, classes=config.classes, seed=config.training.seed)
 
 
 def loss(config: PipelineConfig, studies: Sequence[CachedStudy]) -> WeightedSum:

@@ -156,7 +156,9 @@ def _require_same_settings(folder: RunFolder, config: PipelineConfig) -> None:
         for key in sorted(before.keys() | now.keys())
         if before.get(key) != now.get(key) and not any(key == k or key.startswith(f"{k}.") for k in may_change)
     ]
-    if folder.remembered().get("complete") and all(before.get(k) == now.get(k) for k in marked(PipelineConfig, LENGTHENS)):
+    if folder.remembered().get("complete") and all(
+        before.get(k) == now.get(k) for k in marked(PipelineConfig, LENGTHENS)
+    ):
         raise CheckpointError(
             f"nothing to resume: {folder.path} is complete; raise training.epochs or training.max_minutes to train on"
         )

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.tracking.records import Dataset, File, Picture, Metrics, Model, Params, Registration, Table, Tags
-from medseg.runs import build
 from medseg.config.schema import PipelineConfig
-from medseg.runs.reporting import draw_run, write_run_report
 from medseg.reports.progress import Display
 from medseg.runs.folder import RunFolder
+from medseg.runs.reporting import draw_run, write_run_report
 from medseg.study.manifest import Splits, digest, write_manifest
 from medseg.tracking import NoTracker, Tracker, open_spooled
+from medseg.tracking.records import Dataset, File, Metrics, Model, Params, Picture, Registration, Table, Tags
 from medseg.types import Study, Volume
 
 if TYPE_CHECKING:

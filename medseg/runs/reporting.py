@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medseg.runs import build
 from medseg.config.schema import PipelineConfig
+from medseg.runs import build
 from medseg.runs.folder import RunFolder
 from medseg.study.inputs import read_input
 from medseg.study.load import load_study, read_label

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
-from medseg.tracking.records import Metrics, Params, Tags
-from medseg.runs import build
 from medseg.config.schema import PipelineConfig
 from medseg.errors import ConfigError, ManifestError, MedsegError, reason
+from medseg.reports.progress import Display
+from medseg.runs import build
+from medseg.runs.folder import RunFolder, find_run, logged, new_run, require_same_studies
 from medseg.runs.recording import (
     ValidationPictures,
     open_run,
@@ -22,11 +23,10 @@ from medseg.runs.recording import (
     record_model,
     recorded,
 )
-from medseg.reports.progress import Display
-from medseg.runs.folder import RunFolder, find_run, logged, new_run, require_same_studies
 from medseg.study.manifest import Splits, assign_folds, read_manifest, split
 from medseg.tracking import NoTracker, Tracker
-from medseg.types import Study, StudyInput
+from medseg.tracking.records import Metrics, Params, Tags
+from medseg.types import Study
 
 if TYPE_CHECKING:
     import torch
@@ -81,8 +81,8 @@ def run(
         MedsegError: wrong manifest, nothing to resume, no usable study ...; the MLflow run is marked FAILED with it.
     """
     from medseg.model.device import pick_device
-    from medseg.training.distributed import from_main, process_group, world_from_environment
     from medseg.signals import interrupt_on_sigterm
+    from medseg.training.distributed import from_main, process_group, world_from_environment
 
     world = world_from_environment()
     display = display or Display(quiet=not world.is_main)
@@ -208,10 +208,10 @@ def train(
     Returns:
         The final training state, and the signal that stopped training ("" if it came to its end).
     """
+    from medseg.signals import stop_signals
     from medseg.training.fit import FitHooks, fit, progress
     from medseg.training.objective import LABELLED, Supervised
     from medseg.training.trainee import Trainee
-    from medseg.signals import stop_signals
 
     build.set_up_torch(config)
     cached = _cached(config, splits.train, tracker, display, world)
@@ -262,9 +262,9 @@ def segment_and_score(
 
     A study that breaks becomes a failure with its reason; the others are scored.
     """
-    from medseg.evaluation import Evaluation, Failure, score_files
     from medseg.batch.record import fingerprint
     from medseg.batch.studies import segment_studies
+    from medseg.evaluation import Evaluation, Failure, score_files
     from medseg.inference.load import load_segmenter
 
     segmenter = load_segmenter(folder.model, device)

@@ -11,7 +11,6 @@ from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medseg.runs import build
 from medseg.config.load import load_pipeline
 from medseg.config.schema import PipelineConfig
 from medseg.errors import CheckpointError, ConfigError, ManifestError, StudyError, reason
@@ -20,6 +19,7 @@ from medseg.model.folder import read_spec, write_spec
 from medseg.model.postprocess import PostProcessing
 from medseg.model.spec import ModelSpec, to_entries
 from medseg.reports.progress import Display
+from medseg.runs import build
 from medseg.runs.folder import RunFolder
 from medseg.study.manifest import TEST, read_manifest, split
 from medseg.types import Study, StudyInput

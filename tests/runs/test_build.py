@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from medseg.runs import build
 from medseg.config.load import load_pipeline
 from medseg.config.schema import PipelineConfig
 from medseg.data.cache import CachedStudy
@@ -19,9 +16,8 @@ from medseg.errors import CheckpointError, ConfigError, GeometryError
 from medseg.model.crf import CRF
 from medseg.model.inference import Locate
 from medseg.model.view import View
-from medseg.networks import build_network
+from medseg.runs import build
 from medseg.training.distributed import World
-from medseg.transforms.settings import Preprocessing
 from medseg.types import LabelMap, Study
 
 Config = Callable[..., PipelineConfig]

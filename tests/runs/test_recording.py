@@ -14,6 +14,7 @@ import pytest
 
 from medseg.config.schema import PipelineConfig
 from medseg.evaluation import Evaluation, Failure, read_json, score_files
+from medseg.runs.folder import RunFolder, new_run
 from medseg.runs.recording import (
     ValidationPictures,
     open_run,
@@ -23,7 +24,6 @@ from medseg.runs.recording import (
     record_model,
     recorded,
 )
-from medseg.runs.folder import RunFolder, new_run
 from medseg.study.manifest import read_manifest, split
 from medseg.tracking import NoTracker, upload
 from medseg.tracking.records import (

@@ -13,8 +13,8 @@ import pytest
 from medseg.config.schema import PipelineConfig
 from medseg.errors import ManifestError
 from medseg.evaluation import Evaluation, evaluate_folders, parse_label_argument, score_files
-from medseg.runs.reporting import draw_run, loader, write_batch_report, write_folders_report, write_run_report
 from medseg.runs.folder import RunFolder, new_run
+from medseg.runs.reporting import draw_run, loader, write_batch_report, write_folders_report, write_run_report
 from medseg.study.manifest import read_manifest
 from medseg.study.nifti import read_image, read_labels
 from medseg.types import Study, StudyInput

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 import torch
 
-from medseg.runs import run as stages
 from medseg.config.load import load_pipeline
 from medseg.config.schema import PipelineConfig
 from medseg.errors import CheckpointError, ConfigError, ManifestError
 from medseg.evaluation import Evaluation
 from medseg.inference.load import load_segmenter
 from medseg.reports.progress import Display
+from medseg.runs import run as stages
 from medseg.runs.run import RunResult, cross_validate, load_studies, over_folds, run, studies_to_score
 from medseg.study.manifest import read_manifest
 from medseg.training.checkpoint import load_checkpoint

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medseg.runs import build
 from medseg.config.load import dump, load_pipeline
 from medseg.config.schema import PipelineConfig
 from medseg.errors import CheckpointError, ConfigError, ManifestError, StudyError
@@ -19,16 +18,17 @@ from medseg.evaluation.candidates import Step
 from medseg.evaluation.tuning import Gain, Tuning
 from medseg.inference import segmenter as segmenters
 from medseg.inference.load import load_segmenter
-from medseg.model.folder import save_model
 from medseg.inference.request import Request
 from medseg.inference.result import Segmentation
+from medseg.model.folder import save_model
 from medseg.model.postprocess import Inside, PostProcessing
 from medseg.reports.progress import Display
+from medseg.runs import build
 from medseg.runs.folder import RunFolder, new_run
+from medseg.runs.tune import as_yaml, tune_postprocessing, write_into_model
 from medseg.study.inputs import read_input
 from medseg.study.manifest import read_manifest, write_manifest
 from medseg.study.nifti import read_fractions, read_labels
-from medseg.runs.tune import as_yaml, tune_postprocessing, write_into_model
 from medseg.types import StudyInput, Volume
 
 QUIET = Display(quiet=True)
