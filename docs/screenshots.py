@@ -133,7 +133,7 @@ def picture_mlflow(folder: Path) -> None:
     """``mlflow_page.png``: the charts of a short training, as the link that medseg prints opens them."""
     from medseg.config.load import load_pipeline
     from medseg.phantom.make import PhantomOptions, write_phantoms
-    from medseg.runs.run import run
+    from medseg.runs.stages import run
     from medseg.tracking import newest_run_url, ui_command
 
     with tempfile.TemporaryDirectory() as name, browser(1400, 1000) as driver:

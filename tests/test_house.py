@@ -153,7 +153,7 @@ PIPELINES = sorted((ROOT / "pipelines").glob("*.yaml"))
 
 @pytest.mark.parametrize("path", PIPELINES, ids=lambda path: path.stem)
 def test_shipped_pipeline_is_named_like_its_file(path: Path) -> None:
-    from medseg.runs.build import network_problems
+    from medseg.runs.network_problems import network_problems
 
     assert load_pipeline(path, checks=[network_problems]).name == path.stem
 

@@ -13,7 +13,7 @@ from medseg.errors import ConfigError
 
 if TYPE_CHECKING:
     from medseg.config.schema import PipelineConfig
-    from medseg.runs.run import RunResult
+    from medseg.runs.stages import RunResult
 
 
 def run(
@@ -23,31 +23,33 @@ def run(
     cross_validate: Annotated[bool, typer.Option("--cross-validate", help="Every fold, under one MLflow run.")] = False,
 ) -> None:
     """Train, segment, evaluate and record a pipeline."""
-    from medseg.runs import run as stages
+    from medseg.runs.cross_validation import cross_validate as run_folds
+    from medseg.runs.cross_validation import over_folds
+    from medseg.runs.stages import run as run_once
 
     if resume and cross_validate:
         raise ConfigError("--resume goes on with one run: give it without --cross-validate, and the fold's run folder")
     config = _load(pipeline, overrides)
     if cross_validate:
-        results = stages.cross_validate(config)
+        results = run_folds(config)
         evaluations = [r.evaluation for r in results if r.evaluation]
         for result in results:
             _print_result(result, config)
-        for name, value in stages.over_folds(evaluations).items():
+        for name, value in over_folds(evaluations).items():
             print(f"{name:<28}{value:.4f}")
         _exit_if_stopped(results[-1])
         return
-    result = stages.run(config, resume=resume)
+    result = run_once(config, resume=resume)
     _print_result(result, config)
     _exit_if_stopped(result)
 
 
 def train(pipeline: Pipeline, overrides: Overrides = None, resume: Resume = None) -> None:
     """Train only; writes checkpoints and the model folder."""
-    from medseg.runs import run as stages
+    from medseg.runs.stages import run as run_once
 
     config = _load(pipeline, overrides)
-    result = stages.run(config, resume=resume, train_only=True)
+    result = run_once(config, resume=resume, train_only=True)
     _print_result(result, config)
     _exit_if_stopped(result)
 
@@ -61,13 +63,12 @@ def check(
     from rich.console import Console
 
     from medseg.reports.listings import facts_table
-    from medseg.runs import build
-    from medseg.runs.run import load_studies
+    from medseg.runs.studies import label_map_of, load_studies
     from medseg.study.check import inspect_studies
 
     config = _load(pipeline, overrides)
     studies, splits = load_studies(config)
-    seen = list(inspect_studies(studies, build.label_map_of(config), read_voxels=not headers_only))
+    seen = list(inspect_studies(studies, label_map_of(config), read_voxels=not headers_only))
     findings = [finding for study in seen for finding in study.findings]
     Console().print(facts_table([study.facts for study in seen if study.facts], config.label_map.names))
     for finding in findings:
@@ -81,7 +82,7 @@ def check(
 
 def _load(pipeline: Path, overrides: list[str] | None) -> PipelineConfig:
     from medseg.config.load import load_pipeline
-    from medseg.runs.build import network_problems
+    from medseg.runs.network_problems import network_problems
 
     return load_pipeline(pipeline, overrides or (), checks=[network_problems])
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medseg.config.problems import Problem
 from medseg.config.schema import NetworkConfig, PipelineConfig
 from medseg.errors import ConfigError
 from medseg.model.spec import ModelSpec
@@ -26,80 +26,13 @@ if TYPE_CHECKING:
     from medseg.data.loaders import Batches
     from medseg.losses.weighted_sum import WeightedSum
     from medseg.training.distributed import World
+    from medseg.training.settings import Training
     from medseg.training.validation import OnStudy, Validator
 
 COARSE_MODEL = "locate"
 """Folder of the coarse model, inside the folder of the model that it finds the organ for."""
 
 _log = logging.getLogger(__name__)
-
-
-def network_problems(pipeline: Mapping[str, Any]) -> list[Problem]:
-    """Check ``network`` against the table, for ``config.load``: the name, the options' names, and their values.
-
-    The network is then built without memory for its weights, so that options which do not go together are found before
-    any data is read, and so is a file of pretrained weights that is missing or that the network has no use for.
-    """
-    return [*_option_problems(pipeline), *_weights_problems(pipeline)]
-
-
-def _option_problems(pipeline: Mapping[str, Any]) -> Iterator[Problem]:
-    from medseg.networks import check_options
-    from medseg.networks.weights import encoder_of
-
-    section = _section(pipeline, "network")
-    name = section.get("name")
-    if not isinstance(name, str):
-        return  # the schema reports that
-    options = {k: v for k, v in section.items() if k not in NetworkConfig.model_fields}
-    dims = 2 if _section(pipeline, "data").get("mode") in ("slice", "slab") else 3
-    try:
-        check_options(name, options)
-        net = _build_without_memory(name, dims, options)
-        if section.get("encoder_weights") is not None:
-            encoder_of(net)
-    except ConfigError as error:
-        yield from (_network_problem(line) for line in str(error).splitlines())
-
-
-def _weights_problems(pipeline: Mapping[str, Any]) -> Iterator[Problem]:
-    path = _section(pipeline, "network").get("encoder_weights")
-    if isinstance(path, str) and not Path(path).is_file():
-        yield Problem("network.encoder_weights", f"expected a file, found none at {path}")
-
-
-def _network_problem(line: str) -> Problem:
-    key, _, text = line.partition(": ")
-    return Problem(key, text) if key.startswith("network.") else Problem("network", line)
-
-
-def _build_without_memory(name: str, dims: int, options: Mapping[str, Any]) -> nn.Module:
-    import torch
-
-    from medseg.networks import build_network
-
-    with torch.device("meta"):
-        return build_network(name, dims, 1, 2, **options)
-
-
-def label_map_of(config: PipelineConfig) -> Callable[[Study], LabelMap]:
-    """How the label values of each study become classes: the pipeline's ``labels``, or the study's own label map."""
-    maps = {"": config.label_map, **{name: _other_map(config, name) for name in config.data.label_maps}}
-
-    def of(study: Study) -> LabelMap:
-        if study.label_map not in maps:
-            known = ", ".join(sorted(set(maps) - {""})) or "none"
-            raise ConfigError(
-                f"{study.study_id}: the manifest's label_map is {study.label_map!r}; data.label_maps has {known}"
-            )
-        return maps[study.label_map]
-
-    return of
-
-
-def segmentation_map(class_names: Sequence[str]) -> LabelMap:
-    """The values medseg itself writes: class c is value c."""
-    return LabelMap({name: (index,) for index, name in enumerate(class_names, start=1)})
 
 
 def model_spec(config: PipelineConfig) -> ModelSpec:
@@ -191,48 +124,34 @@ def labelled(config: PipelineConfig, studies: Sequence[CachedStudy], world: Worl
     )
 
 
-def validator(config: PipelineConfig, studies: Sequence[Study], on_study: OnStudy | None = None) -> Validator | None:
+def validator(
+    studies: Sequence[Study],
+    spec: ModelSpec,
+    label_map_of: Callable[[Study], LabelMap],
+    on_study: OnStudy | None = None,
+) -> Validator | None:
     """Scores whole validation studies during training, and shows each to ``on_study``; None without any."""
     from medseg.study.load import load_study
     from medseg.training.validation import ValidationStudy, Validator
 
-    label_map = label_map_of(config)
-
-    def reader(study: Study) -> Callable[[], tuple[Volume, Any]]:
-        def read() -> tuple[Volume, Any]:
-            loaded = load_study(study, label_map)
-            assert loaded.label is not None  # split() refuses a validation study without one
-            return loaded.image, loaded.label.voxels
-
-        return read
+    def read(study: Study) -> tuple[Volume, Any]:
+        loaded = load_study(study, label_map_of)
+        assert loaded.label is not None  # split() refuses a validation study without one
+        return loaded.image, loaded.label.voxels
 
     if not studies:
         return None
-    return Validator([ValidationStudy(s.study_id, reader(s)) for s in studies], model_spec(config), on_study)
+    return Validator([ValidationStudy(s.study_id, partial(read, s)) for s in studies], spec, on_study)
 
 
-def set_up_torch(config: PipelineConfig) -> None:
+def set_up_torch(settings: Training) -> None:
     """Threads and determinism, for the whole process."""
     import os
 
     import torch
 
-    if config.training.threads is not None:
-        torch.set_num_threads(config.training.threads)
-    torch.use_deterministic_algorithms(config.training.deterministic, warn_only=True)
-    if config.training.deterministic:
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    torch.use_deterministic_algorithms(settings.deterministic, warn_only=True)
+    if settings.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only with a fixed workspace
-
-
-def _other_map(config: PipelineConfig, name: str) -> LabelMap:
-    from medseg.study.label_map import parse_labels
-
-    own = parse_labels(config.data.label_maps[name])
-    # class indices follow the pipeline's labels; a class that this map leaves out does not occur in its studies
-    classes = {n: own.classes.get(n, ()) for n in config.label_map.names}
-    return LabelMap(classes, own.ignore, own.background, own.rest_is_background)
-
-
-def _section(mapping: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    section = mapping.get(key)
-    return section if isinstance(section, dict) else {}

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.config.schema import PipelineConfig
-from medseg.reports.progress import Display
 from medseg.runs.folder import RunFolder
 from medseg.runs.reporting import draw_run, write_run_report
-from medseg.study.manifest import Splits, digest, write_manifest
+from medseg.runs.run import Run
+from medseg.study.manifest import digest, write_manifest
 from medseg.tracking import NoTracker, Tracker, open_spooled
 from medseg.tracking.records import Dataset, File, Metrics, Model, Params, Picture, Registration, Table, Tags
 from medseg.types import Study, Volume
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def open_run(config: PipelineConfig, folder: RunFolder, parent: str | None) -> Tracker:
+def open_tracker(config: PipelineConfig, folder: RunFolder, parent: str | None) -> Tracker:
     """Begin the record of a run folder, or go on with the one that it holds; nothing with ``tracking: none``.
 
     Args:
@@ -75,53 +75,48 @@ def recorded(tracker: Tracker) -> Iterator[None]:
         raise
 
 
-def record_inputs(
-    config: PipelineConfig, folder: RunFolder, tracker: Tracker, studies: Sequence[Study], splits: Splits
-) -> None:
+def record_inputs(run: Run) -> None:
     """Parameters, the resolved YAML, and the studies with the folds that were used and their digests."""
-    write_manifest(folder.manifest, studies, config.data.root)
-    tracker.note(Params(config.model_dump(mode="json")))
-    tracker.note(Tags({"manifest.digest": digest(studies, config.data.root)}))
-    for file in (folder.config, folder.manifest):
-        tracker.note(File(file))
+    data, note = run.config.data, run.tracker.note
+    write_manifest(run.folder.manifest, run.studies, data.root)
+    note(Params(run.config.model_dump(mode="json")))
+    note(Tags({"manifest.digest": digest(run.studies, data.root)}))
+    for file in (run.folder.config, run.folder.manifest):
+        note(File(file))
     for context in ("train", "validation", "test"):
-        if chosen := getattr(splits, context):
+        if chosen := getattr(run.splits, context):
             # MLflow knows data by name and digest: with one digest for all roles it would keep the first only
-            tracker.note(Dataset(config.data.manifest, digest(chosen, config.data.root), context, len(chosen)))
+            note(Dataset(data.manifest, digest(chosen, data.root), context, len(chosen)))
 
 
-def record_model(
-    config: PipelineConfig, folder: RunFolder, state: TrainingState, tracker: Tracker, display: Display
-) -> None:
+def record_model(run: Run, state: TrainingState) -> None:
     """How training ended, its curves, and the model, registered where the pipeline asks for it."""
     from medseg.reports.figures import training_curves
 
     facts = {"training_s": state.elapsed_s, "steps": float(state.step)}
     if state.best_score is not None:
         facts |= {"best/dice": state.best_score, "best/epoch": float(state.best_epoch)}
-    tracker.note(Metrics(facts, step=len(state.history)))
-    tracker.note(Tags({"medseg.ended_by": state.finished}))
-    display.message(f"training ended by {state.finished}: {state.step} steps in {state.elapsed_s:.0f} s")
-    training_curves(state.history, folder.path / "curves.png")
-    tracker.note(File(folder.path / "curves.png"))
-    tracker.note(Model(folder.model))
-    if config.tracking != "none" and config.tracking.register_as:
-        tracker.note(Registration(config.tracking.register_as, config.tracking.alias))
+    run.tracker.note(Metrics(facts, step=len(state.history)))
+    run.tracker.note(Tags({"medseg.ended_by": state.finished}))
+    run.display.message(f"training ended by {state.finished}: {state.step} steps in {state.elapsed_s:.0f} s")
+    training_curves(state.history, run.folder.path / "curves.png")
+    run.tracker.note(File(run.folder.path / "curves.png"))
+    run.tracker.note(Model(run.folder.model))
+    tracking = run.config.tracking
+    if tracking != "none" and tracking.register_as:
+        run.tracker.note(Registration(tracking.register_as, tracking.alias))
 
 
 class ValidationPictures:
     """One validation study, the same slices after every validation: an image grid whose slider goes through the epochs.
 
     Args:
-        config: the pipeline.
-        folder: the run's.
-        tracker: the run's.
-        studies: the validation set; its first study is shown.
+        run: the first study of its validation set is shown.
     """
 
-    def __init__(self, config: PipelineConfig, folder: RunFolder, tracker: Tracker, studies: Sequence[Study]) -> None:
-        self._config, self._folder, self._tracker = config, folder, tracker
-        self._study_id = studies[0].study_id if studies else None
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._study_id = run.splits.validation[0].study_id if run.splits.validation else None
         self._drawn = False
 
     def draw(self, study_id: str, image: Volume, reference: NDArray[np.uint8], segmentation: NDArray[np.uint8]) -> None:
@@ -132,24 +127,24 @@ class ValidationPictures:
         first = self._path("reference")
         if not first.is_file():  # MLflow's slider starts at step 0, and would show an empty grid there
             self._draw(f"{study_id}, reference", image, None, true, first)
-            self._tracker.note(Picture(first, _VALIDATION_KEY, step=0))
+            self._run.tracker.note(Picture(first, _VALIDATION_KEY, step=0))
         self._draw(study_id, image, true, found, self._path("validation"))
         self._drawn = True
 
     def log(self, epoch: int) -> None:
         """Record the picture of the validation that ended this epoch, if there was one."""
         if self._drawn:
-            self._tracker.note(Picture(self._path("validation"), _VALIDATION_KEY, step=epoch))
+            self._run.tracker.note(Picture(self._path("validation"), _VALIDATION_KEY, step=epoch))
         self._drawn = False
 
     def _path(self, name: str) -> Path:
-        return self._folder.overlays / f"{name}.png"
+        return self._run.folder.overlays / f"{name}.png"
 
     def _draw(self, title: str, image: Volume, reference: Volume | None, segmentation: Volume, path: Path) -> None:
         from medseg.reports.figures import overlay
 
-        self._folder.overlays.mkdir(exist_ok=True)
-        names, window = self._config.label_map.names, self._config.preprocessing.intensity_range_hu
+        self._run.folder.overlays.mkdir(exist_ok=True)
+        names, window = self._run.spec.classes.names, self._run.spec.preprocessing.intensity_range_hu
         overlay(
             image,
             reference,
@@ -165,68 +160,53 @@ class ValidationPictures:
 _VALIDATION_KEY = "overlay/validation"
 
 
-def record_evaluation(
-    config: PipelineConfig,
-    folder: RunFolder,
-    name: str,
-    studies: Sequence[Study],
-    evaluation: Evaluation,
-    tracker: Tracker,
-) -> None:
+def record_evaluation(run: Run, name: str, studies: Sequence[Study], evaluation: Evaluation) -> None:
     """Write the scores, the pictures and the report page; log them, the aggregates and the per-study table.
 
     Args:
-        config: the pipeline.
-        folder: the run's.
+        run: where all of it goes.
         name: the split that was scored; starts the metrics' names.
         studies: those of the split.
         evaluation: their scores.
-        tracker: the run's.
     """
     from medseg.reports.review import aggregates
-    from medseg.reports.tables import study_rows
 
-    for file in evaluation.write(folder.path / "evaluation.csv"):
-        tracker.note(File(file))
-    tracker.note(Metrics(aggregates(evaluation, name), step=0))
-    tracker.note(Table(study_rows(evaluation.scores), "studies.json"))
-    for key, path in draw_run(config, folder, studies, evaluation).items():
-        tracker.note(Picture(path, key=key, step=0))
-        tracker.note(File(path, "overlays"))  # among the charts MLflow puts every parameter above a picture
-    if config.evaluation.report:
-        _log_pages(write_run_report(config, folder, studies, evaluation, name), tracker)
+    _record_scores(run, evaluation)
+    run.tracker.note(Metrics(aggregates(evaluation, name), step=0))
+    for key, path in draw_run(run, studies, evaluation).items():
+        run.tracker.note(Picture(path, key=key, step=0))
+        run.tracker.note(File(path, "overlays"))  # among the charts MLflow puts every parameter above a picture
+    if run.config.evaluation.report:
+        _record_pages(run, write_run_report(run, studies, evaluation, name))
 
 
-def record_folds(
-    config: PipelineConfig,
-    folder: RunFolder,
-    studies: Sequence[Study],
-    folds: Sequence[tuple[RunFolder, Evaluation]],
-    tracker: Tracker,
-) -> None:
+def record_folds(run: Run, folds: Sequence[tuple[RunFolder, Evaluation]]) -> None:
     """All folds' studies together, each scored by the model that had not seen it: scores, table and report page."""
     from medseg.evaluation import Evaluation
-    from medseg.reports.tables import study_rows
 
     home = {study.study_id: fold for fold, evaluation in folds for study in evaluation.scores}
     together = Evaluation(
         tuple(study for _, evaluation in folds for study in evaluation.scores),
         tuple(failure for _, evaluation in folds for failure in evaluation.failures),
-        config.evaluation.options,
+        run.config.evaluation.options,
     )
-    for file in together.write(folder.path / "evaluation.csv"):
-        tracker.note(File(file))
-    tracker.note(Table(study_rows(together.scores), "studies.json"))
-    if config.evaluation.report:
-        shown = [study for study in studies if study.study_id in home]
-        pages = write_run_report(
-            config, folder, shown, together, "validation", lambda study_id: home[study_id].segmentation(study_id)
-        )
-        _log_pages(pages, tracker)
+    _record_scores(run, together)
+    if run.config.evaluation.report:
+        shown = [study for study in run.studies if study.study_id in home]
+        pages = write_run_report(run, shown, together, "validation", lambda name: home[name].segmentation(name))
+        _record_pages(run, pages)
 
 
-def _log_pages(pages: Sequence[Path], tracker: Tracker) -> None:
+def _record_scores(run: Run, evaluation: Evaluation) -> None:
+    from medseg.reports.tables import study_rows
+
+    for file in evaluation.write(run.folder.path / "evaluation.csv"):
+        run.tracker.note(File(file))
+    run.tracker.note(Table(study_rows(evaluation.scores), "studies.json"))
+
+
+def _record_pages(run: Run, pages: Sequence[Path]) -> None:
     main, *others = pages
-    tracker.note(File(main))
+    run.tracker.note(File(main))
     for page in others:
-        tracker.note(File(page, page.parent.name))
+        run.tracker.note(File(page, page.parent.name))

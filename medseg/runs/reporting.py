@@ -7,9 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medseg.config.schema import PipelineConfig
-from medseg.runs import build
-from medseg.runs.folder import RunFolder
+from medseg.runs.run import Run
+from medseg.runs.studies import segmentation_map
 from medseg.study.inputs import read_input
 from medseg.study.load import load_study, read_label
 from medseg.types import LabelMap, Study, StudyInput, Volume
@@ -24,43 +23,38 @@ CT_RANGE_HU = (-160.0, 240.0)
 """The window of pictures where no pipeline says another: soft tissue."""
 
 
-def loader(config: PipelineConfig, studies: Sequence[Study], segmentation_of: Callable[[str], Path]) -> Load:
+def loader(run: Run, studies: Sequence[Study], segmentation_of: Callable[[str], Path]) -> Load:
     """How the studies of a run are read.
 
     Args:
-        config: the pipeline.
+        run: the run.
         studies: those that may be asked for.
         segmentation_of: study_id -> its segmentation.
     """
     by_id = {study.study_id: study for study in studies}
-    label_map_of, own_map = build.label_map_of(config), build.segmentation_map(config.label_map.names)
 
     def load(study_id: str) -> tuple[Volume, Volume | None, Volume]:
-        study = by_id[study_id]
-        loaded = load_study(study, label_map_of)
-        return loaded.image, loaded.label, read_label(segmentation_of(study_id), own_map, study_id)
+        loaded = load_study(by_id[study_id], run.label_map_of)
+        return loaded.image, loaded.label, read_label(segmentation_of(study_id), run.segmentation_map, study_id)
 
     return load
 
 
-def draw_run(
-    config: PipelineConfig, folder: RunFolder, studies: Sequence[Study], evaluation: Evaluation
-) -> dict[str, Path]:
+def draw_run(run: Run, studies: Sequence[Study], evaluation: Evaluation) -> dict[str, Path]:
     """Draw the best, the median and the worst study of a run; see ``reports.pictures``."""
     from medseg.reports.pictures import draw_pictures
 
     return draw_pictures(
         evaluation,
-        loader(config, studies, folder.segmentation),
-        config.label_map.names,
-        intensity_range_hu=config.preprocessing.intensity_range_hu,
-        folder=folder.overlays,
+        loader(run, studies, run.folder.segmentation),
+        run.spec.classes.names,
+        intensity_range_hu=run.spec.preprocessing.intensity_range_hu,
+        folder=run.folder.overlays,
     )
 
 
 def write_run_report(
-    config: PipelineConfig,
-    folder: RunFolder,
+    run: Run,
     studies: Sequence[Study],
     evaluation: Evaluation,
     split: str,
@@ -69,8 +63,7 @@ def write_run_report(
     """Write a run's report page.
 
     Args:
-        config: the pipeline.
-        folder: the run's.
+        run: the run.
         studies: those of the split.
         evaluation: their scores.
         split: said at the top.
@@ -81,23 +74,23 @@ def write_run_report(
     """
     from medseg.reports.page import ReportStudy, write_report
 
-    load = loader(config, studies, segmentation_of or folder.segmentation)
+    load = loader(run, studies, segmentation_of or run.folder.segmentation)
     facts = {
-        "network": config.network.name,
-        "mode": config.data.mode,
+        "network": run.spec.network,
+        "mode": run.spec.view.mode,
         "split": split,
-        "fold": str(config.data.fold),
+        "fold": str(run.config.data.fold),
         "studies": str(len(evaluation.scores)),
-        "run": folder.run_id,
+        "run": run.folder.run_id,
     }
     return write_report(
-        folder.report,
+        run.folder.report,
         evaluation,
         [ReportStudy(study.study_id, partial(load, study.study_id)) for study in studies],
-        title=f"{config.name}: {split} studies",
+        title=f"{run.config.name}: {split} studies",
         facts=facts,
-        class_names=config.label_map.names,
-        intensity_range_hu=config.preprocessing.intensity_range_hu,
+        class_names=run.spec.classes.names,
+        intensity_range_hu=run.spec.preprocessing.intensity_range_hu,
     )
 
 
@@ -169,7 +162,7 @@ def write_batch_report(
     from medseg.evaluation import Evaluation, Failure
     from medseg.reports.page import ReportStudy, write_report
 
-    own_map = build.segmentation_map(class_names)
+    own_map = segmentation_map(class_names)
 
     def load(study: StudyInput) -> tuple[Volume, Volume | None, Volume]:
         found = read_label(output / f"{study.study_id}.nii.gz", own_map, study.study_id)

@@ -5,23 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medseg.config.load import load_pipeline
-from medseg.config.schema import PipelineConfig
 from medseg.errors import CheckpointError, ConfigError, ManifestError, StudyError, reason
-from medseg.model.classes import Classes
 from medseg.model.folder import read_spec, write_spec
 from medseg.model.postprocess import PostProcessing
 from medseg.model.spec import ModelSpec, to_entries
 from medseg.reports.progress import Display
-from medseg.runs import build
 from medseg.runs.folder import RunFolder
+from medseg.runs.run import Run
 from medseg.study.manifest import TEST, read_manifest, split
+from medseg.tracking import NoTracker
 from medseg.types import Study, StudyInput
 
 if TYPE_CHECKING:
@@ -66,24 +66,23 @@ def tune_postprocessing(
     from medseg.evaluation.tuning import tune
 
     display = display or Display()
-    folders = [RunFolder(Path(run)) for run in runs]
-    configs = [_config(folder) for folder in folders]
-    names = configs[0].label_map.names
-    for folder, config in zip(folders, configs, strict=True):
-        if config.label_map.names != names:
-            raise ConfigError(f"{folder.path}: expected the classes {names} of {folders[0].path}")
-    studies = _validation_studies(folders, configs)
-    trying = len(names) <= MOST_CLASSES if thresholds is None else thresholds
+    finished = [_finished(RunFolder(Path(run)), device, display) for run in runs]
+    classes = finished[0].spec.classes
+    for run in finished:
+        if run.spec.classes != classes:
+            raise ConfigError(f"{run.folder.path}: expected the classes {classes.names} of {finished[0].folder.path}")
+    studies = _validation_studies(finished)
+    trying = len(classes.names) <= MOST_CLASSES if thresholds is None else thresholds
     cases: list[Case] = []
-    for folder, config, chosen in zip(folders, configs, studies, strict=True):
-        cases += _cases(folder, config, chosen, device, display, thresholds=trying)
+    for run, chosen in zip(finished, studies, strict=True):
+        cases += _cases(run, chosen, thresholds=trying)
     if not cases:
         raise StudyError(f"none of the {sum(map(len, studies))} validation studies could be segmented; see above")
     done = cycle(range(1, len(cases) + 1))  # how many rounds there will be nobody knows
     with display.stage("trying steps", len(cases)):
         return tune(
             cases,
-            Classes(names),
+            classes,
             thresholds=trying,
             min_gain=min_gain,
             on_case=lambda study_id: display.advance(study_id, completed=next(done)),
@@ -113,7 +112,16 @@ def write_into_model(run: Path, tuning: Tuning) -> Path:
     return write_spec(folder, replace(spec, inference=replace(spec.inference, postprocess=settings)))
 
 
-def _config(folder: RunFolder) -> PipelineConfig:
+def _finished(folder: RunFolder, device: str, display: Display) -> Run:
+    """A run of the past, as it stands in its folder.
+
+    Raises:
+        CheckpointError: it is none, or has no model.
+        ConfigError: it validated on nothing.
+    """
+    from medseg.model.device import pick_device
+    from medseg.training.distributed import ALONE
+
     for needed in (folder.config, folder.manifest, folder.model / "model.json"):
         if not needed.is_file():
             raise CheckpointError(f"{folder.path}: expected the folder of a trained run, found no {needed.name} in it")
@@ -123,59 +131,51 @@ def _config(folder: RunFolder) -> PipelineConfig:
             f"{folder.path}: trained with data.fold all, so no study is left to tune on; train with a fold, or with "
             "--cross-validate and give the runs of all folds"
         )
-    return config
+    studies = read_manifest(folder.manifest, config.data.root)
+    splits = split(studies, config.data.fold)
+    return Run(config, folder, tuple(studies), splits, NoTracker(), display, pick_device(device), ALONE)
 
 
-def _validation_studies(folders: Sequence[RunFolder], configs: Sequence[PipelineConfig]) -> list[tuple[Study, ...]]:
+def _validation_studies(runs: Sequence[Run]) -> list[tuple[Study, ...]]:
     """Of each run; a study counts once, and never one that any of the runs keeps for testing."""
-    listed = [read_manifest(f.manifest, c.data.root) for f, c in zip(folders, configs, strict=True)]
-    chosen = [split(studies, c.data.fold).validation for studies, c in zip(listed, configs, strict=True)]
-    tests = {s.subject_id: f for f, studies in zip(folders, listed, strict=True) for s in studies if s.fold == TEST}
+    tests = {s.subject_id: run.folder for run in runs for s in run.studies if s.fold == TEST}
     seen: dict[str, RunFolder] = {}
-    for folder, studies in zip(folders, chosen, strict=True):
-        for study in studies:
+    for run in runs:
+        for study in run.splits.validation:
             if study.subject_id in tests:
                 raise ManifestError(
-                    f"{study.study_id}: a validation study of {folder.path} whose subject is a test subject of "
+                    f"{study.study_id}: a validation study of {run.folder.path} whose subject is a test subject of "
                     f"{tests[study.subject_id].path}; nothing is tuned on test studies"
                 )
-            if seen.setdefault(study.study_id, folder) != folder:
+            if seen.setdefault(study.study_id, run.folder) != run.folder:
                 raise ManifestError(
-                    f"{study.study_id}: a validation study of {seen[study.study_id].path} and of {folder.path}; give "
-                    "each fold's run once"
+                    f"{study.study_id}: a validation study of {seen[study.study_id].path} and of {run.folder.path}; "
+                    "give each fold's run once"
                 )
-    return chosen
+    return [run.splits.validation for run in runs]
 
 
-def _cases(
-    folder: RunFolder,
-    config: PipelineConfig,
-    studies: Sequence[Study],
-    device: str,
-    display: Display,
-    *,
-    thresholds: bool,
-) -> list[Case]:
+def _cases(run: Run, studies: Sequence[Study], *, thresholds: bool) -> list[Case]:
     from medseg.evaluation.tuning import Case
     from medseg.inference.load import load_segmenter
 
-    place = folder.path / "tuning" / _fingerprint(folder.model, thresholds=thresholds)
-    request = _raw_request(read_spec(folder.model), thresholds=thresholds)
+    place = run.folder.path / "tuning" / _fingerprint(run.folder.model, thresholds=thresholds)
+    request = _raw_request(read_spec(run.folder.model), thresholds=thresholds)
     segmenter: Segmenter | None = None
     cases = []
-    with display.stage(f"segmenting {folder.run_id}", len(studies)):
+    with run.display.stage(f"segmenting {run.folder.run_id}", len(studies)):
         for study in studies:
             path = place / f"{study.study_id}.nii.gz"
             try:
                 if not path.is_file():
-                    segmenter = segmenter or load_segmenter(folder.model, device)
+                    segmenter = segmenter or load_segmenter(run.folder.model, run.device)
                     _segment(segmenter, study.input, path, request)
-                cases.append(Case(study.study_id, _reader(config, study, path, thresholds=thresholds)))
+                cases.append(Case(study.study_id, partial(_read, run, study, path, thresholds=thresholds)))
             except (StudyError, OSError, MemoryError, RuntimeError) as error:
                 if isinstance(error, CheckpointError):
                     raise  # wrong for every study alike
                 logger.error("%s: left out: %s", study.study_id, reason(study.study_id, error))
-            display.advance(study.study_id)
+            run.display.advance(study.study_id)
     return cases
 
 
@@ -196,7 +196,7 @@ def _probability(label_map: Path, index: int) -> Path:
     return label_map.with_name(label_map.name.replace(".nii.gz", f"__probability_{index}.nii.gz"))
 
 
-def _reader(config: PipelineConfig, study: Study, path: Path, *, thresholds: bool) -> Callable[[], Reading]:
+def _read(run: Run, study: Study, path: Path, *, thresholds: bool) -> Reading:
     import numpy as np
 
     from medseg.evaluation.candidates import Reading
@@ -204,19 +204,13 @@ def _reader(config: PipelineConfig, study: Study, path: Path, *, thresholds: boo
     from medseg.study.load import read_label
     from medseg.study.nifti import read_fractions
 
-    reference_map = build.label_map_of(config)(study)
-    own_map = build.segmentation_map(config.label_map.names)
-    classes = range(1, len(config.label_map.names) + 1)
-
-    def read() -> Reading:
-        assert study.label is not None  # split() refuses a validation study without one
-        segmentation = read_label(path, own_map, study.study_id)
-        reference = read_label(study.label, reference_map, study.study_id, segmentation.grid)
-        require_same_grid(reference.grid, segmentation.grid, f"{study.study_id}: reference and segmentation")
-        found = np.stack([read_fractions(_probability(path, c)) for c in classes]) if thresholds else None
-        return Reading(reference.voxels, segmentation.voxels, reference.grid, found)
-
-    return read
+    assert study.label is not None  # split() refuses a validation study without one
+    segmentation = read_label(path, run.segmentation_map, study.study_id)
+    reference = read_label(study.label, run.label_map_of(study), study.study_id, segmentation.grid)
+    require_same_grid(reference.grid, segmentation.grid, f"{study.study_id}: reference and segmentation")
+    classes = range(1, run.spec.classes.num_channels)
+    stored = np.stack([read_fractions(_probability(path, c)) for c in classes]) if thresholds else None
+    return Reading(reference.voxels, segmentation.voxels, reference.grid, stored)
 
 
 def _raw_request(spec: ModelSpec, *, thresholds: bool) -> Request:

@@ -17,43 +17,18 @@ from medseg.model.crf import CRF
 from medseg.model.inference import Locate
 from medseg.model.view import View
 from medseg.runs import build
+from medseg.runs.network_problems import network_problems
+from medseg.runs.studies import label_map_of
 from medseg.training.distributed import World
-from medseg.types import LabelMap, Study
+from medseg.training.settings import Training
+from medseg.types import Study
 
 Config = Callable[..., PipelineConfig]
 CPU = torch.device("cpu")
 
 
-def _study(label_map: str = "") -> Study:
-    return Study("a", "a", "0", Path("a.nii.gz"), Path("b.nii.gz"), label_map)
-
-
 def _cached(study_id: str, class_voxels: dict[int, int]) -> CachedStudy:
     return CachedStudy(study_id, Path("nowhere"), (32, 32, 32), (1.0, 1.0, 1.0), class_voxels)
-
-
-class TestLabels:
-    def test_pipelines_labels_are_the_default(self, tiny_config: Config) -> None:
-        assert build.label_map_of(tiny_config())(_study()) == LabelMap({"liver": (1,), "tumour": (2,)})
-
-    def test_other_maps_keep_the_pipelines_class_order(self, tiny_config: Config) -> None:
-        config = tiny_config("data.label_maps={organs: {tumour: 9, liver: [5, 6], ignore: 7, background: rest}}")
-        found = build.label_map_of(config)(_study("organs"))
-        assert found == LabelMap({"liver": (5, 6), "tumour": (9,)}, ignore=(7,), rest_is_background=True)
-
-    def test_class_that_another_map_leaves_out_does_not_occur(self, tiny_config: Config) -> None:
-        config = tiny_config("data.label_maps={organs: {liver: 5, background: rest}}")
-        assert build.label_map_of(config)(_study("organs")).classes == {"liver": (5,), "tumour": ()}
-
-    def test_map_that_the_pipeline_does_not_have_names_the_study_and_the_choices(self, tiny_config: Config) -> None:
-        config = tiny_config("data.label_maps={organs: {liver: 5}, lits: {liver: 1}}")
-        with pytest.raises(
-            ConfigError, match=r"a: the manifest's label_map is 'msd'; data\.label_maps has lits, organs"
-        ):
-            build.label_map_of(config)(_study("msd"))
-
-    def test_own_segmentations_have_value_c_for_class_c(self) -> None:
-        assert build.segmentation_map(["liver", "tumour"]) == LabelMap({"liver": (1,), "tumour": (2,)})
 
 
 class TestModelSpec:
@@ -107,47 +82,6 @@ class TestNetwork:
         assert net(torch.zeros(1, 3, 16, 16)).shape == (1, 3, 16, 16)
 
 
-class TestNetworkProblems:
-    def _problems(self, **network: Any) -> dict[str, str]:
-        return {p.key: p.message for p in build.network_problems({"network": network, "data": {"mode": "patch"}})}
-
-    def test_unknown_network_gets_the_nearest_name(self) -> None:
-        problems = self._problems(name="segnett")
-        assert list(problems) == ["network.name"]
-        assert "'segnett'" in problems["network.name"]
-        assert "did you mean 'segnet'?" in problems["network.name"]
-
-    def test_unknown_options_get_their_keys_and_nearest_names(self) -> None:
-        problems = self._problems(name="unet", chanels=[4, 8], num_res_unit=1)
-        assert problems.keys() == {"network.chanels", "network.num_res_unit"}
-        assert "channels" in problems["network.chanels"]
-        assert "num_res_units" in problems["network.num_res_unit"]
-
-    def test_wrong_values_get_the_options_key(self) -> None:
-        problems = self._problems(name="unet", dropout=1.5, norm="batchnorm")
-        assert problems.keys() == {"network.dropout", "network.norm"}
-
-    def test_options_that_do_not_go_together_are_found_before_any_data_is_read(self) -> None:
-        problems = self._problems(name="unet", channels=[4, 8, 16], strides=[2])
-        assert "expected 2" in problems["network.strides"]
-
-    def test_message_without_a_key_is_kept_whole(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def refuse(*args: Any, **kwargs: Any) -> None:
-            raise ConfigError("network unet: expected spatial_dims in (2,), found 3")
-
-        monkeypatch.setattr(build, "_build_without_memory", refuse)
-        assert self._problems(name="unet") == {"network": "network unet: expected spatial_dims in (2,), found 3"}
-
-    def test_good_and_missing_networks_have_none(self) -> None:
-        assert self._problems(name="unet", channels=[4, 8], strides=[2]) == {}
-        for pipeline in ({}, {"network": None}, {"network": {"name": 3}}):
-            assert build.network_problems(pipeline) == []
-
-    def test_problem_stands_in_the_pipelines_report_with_its_line(self, tiny: Path) -> None:
-        with pytest.raises(ConfigError, match=r"override 1 .*network\.dropuot.*dropout"):
-            load_pipeline(tiny, ["network.dropuot=0.5"], checks=[build.network_problems])
-
-
 class TestEncoderWeights:
     NETWORK = "name: deeplabv3plus, encoder: resnet18, width: 0.125, atrous_rates: [1, 2, 3]"
 
@@ -160,7 +94,7 @@ class TestEncoderWeights:
 
     def _problems(self, tiny: Path, *overrides: str) -> str:
         with pytest.raises(ConfigError) as caught:
-            load_pipeline(tiny, overrides, checks=[build.network_problems])
+            load_pipeline(tiny, overrides, checks=[network_problems])
         return str(caught.value)
 
     @pytest.mark.parametrize("inflation", ["centre", "mean"])
@@ -168,7 +102,7 @@ class TestEncoderWeights:
         self, tiny_config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture, inflation: str
     ) -> None:
         from medseg.inference.load import load_segmenter
-        from medseg.runs.run import run
+        from medseg.runs.stages import run
 
         path = self._file(tmp_path)
         colours = torch.load(path, weights_only=True)["conv1.weight"]
@@ -245,22 +179,26 @@ class TestLabelled:
 
 class TestValidator:
     def test_without_validation_studies_there_is_none(self, tiny_config: Config) -> None:
-        assert build.validator(tiny_config(), []) is None
+        config = tiny_config()
+        assert build.validator([], build.model_spec(config), label_map_of(config)) is None
 
     def test_reads_image_in_hu_and_class_indices(self, tiny_config: Config, phantoms: Path) -> None:
         paths = (phantoms / "images" / "phantom_000.nii.gz", phantoms / "labels" / "phantom_000.nii.gz")
         config = tiny_config("labels={liver: 2, tumour: 1}")
-        validator = build.validator(config, [Study("a", "a", "0", *paths)])
+        spec = build.model_spec(config)
+        validator = build.validator([Study("a", "a", "0", *paths)], spec, label_map_of(config))
         assert validator is not None
         image, label = validator.studies[0].read()
         assert image.voxels.shape == label.shape
         assert image.voxels.min() < -900
         assert [int((label == c).sum()) for c in (1, 2)] == [189, 3521]
-        assert validator.spec == build.model_spec(config)
+        assert validator.spec is spec
 
     def test_label_on_another_grid_is_refused_by_the_studys_name(self, tiny_config: Config, phantoms: Path) -> None:
         paths = (phantoms / "images" / "phantom_000.nii.gz", phantoms / "labels" / "phantom_001.nii.gz")
-        validator = build.validator(tiny_config(), [Study("mixed_up", "a", "0", *paths)])
+        config = tiny_config()
+        studies = [Study("mixed_up", "a", "0", *paths)]
+        validator = build.validator(studies, build.model_spec(config), label_map_of(config))
         assert validator is not None
         with pytest.raises(GeometryError, match="mixed_up"):
             validator.studies[0].read()
@@ -275,9 +213,9 @@ def _torch_as_it_was() -> Any:
 
 
 @pytest.mark.usefixtures("_torch_as_it_was")
-def test_threads_and_determinism_are_set(tiny_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_and_determinism_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     for deterministic, threads in ((True, 2), (False, 1)):
-        build.set_up_torch(tiny_config(f"training.deterministic={deterministic}", f"training.threads={threads}"))
+        build.set_up_torch(Training(deterministic=deterministic, threads=threads))
         assert torch.are_deterministic_algorithms_enabled() is deterministic
         assert torch.get_num_threads() == threads

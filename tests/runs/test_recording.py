@@ -6,7 +6,6 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,17 +13,17 @@ import pytest
 
 from medseg.config.schema import PipelineConfig
 from medseg.evaluation import Evaluation, Failure, read_json, score_files
-from medseg.runs.folder import RunFolder, new_run
+from medseg.runs.folder import new_run
 from medseg.runs.recording import (
     ValidationPictures,
-    open_run,
+    open_tracker,
     record_evaluation,
     record_folds,
     record_inputs,
     record_model,
     recorded,
 )
-from medseg.study.manifest import read_manifest, split
+from medseg.runs.run import Run
 from medseg.tracking import NoTracker, upload
 from medseg.tracking.records import (
     Dataset,
@@ -41,6 +40,7 @@ from medseg.types import Grid, Volume
 
 Config = Callable[..., PipelineConfig]
 R = TypeVar("R", bound=Record)
+Begin = Callable[..., Run]
 
 
 class Listening(NoTracker):
@@ -68,18 +68,18 @@ def listening() -> Listening:
 def test_without_tracking_nothing_is_opened(tiny_config: Config) -> None:
     config = tiny_config()
     folder = new_run(config)
-    assert isinstance(open_run(config, folder, None), NoTracker)
+    assert isinstance(open_tracker(config, folder, None), NoTracker)
     assert folder.remembered() == {}
 
 
 def test_run_that_was_opened_before_is_gone_on_with(tiny_config: Config, tracking_uri: str, mlflow_client: Any) -> None:
     config = tiny_config("name=opened", f"tracking={{uri: '{tracking_uri}', tags: {{ward: radiology}}}}")
     folder = new_run(config)
-    first = open_run(config, folder, None)
+    first = open_tracker(config, folder, None)
     assert first.run_id is not None
     assert folder.remembered() == {"run_id": first.run_id}
     first.finish("KILLED", "test")
-    again = open_run(config, folder, None)
+    again = open_tracker(config, folder, None)
     again.finish("FINISHED")
     assert again.run_id == first.run_id
     tags = mlflow_client.get_run(first.run_id).data.tags
@@ -98,7 +98,7 @@ def test_offline_run_touches_no_store_and_is_uploaded_later(
 ) -> None:
     config = tiny_config("name=offline", f"tracking={{uri: '{tracking_uri}', offline: true, system_metrics: false}}")
     folder = new_run(config)
-    tracker = open_run(config, folder, None)
+    tracker = open_tracker(config, folder, None)
     tracker.note(Metrics({"train/loss": 1.0}, 1))
     tracker.finish("FINISHED")
     assert (tracker.run_id, folder.remembered()) == (None, {})
@@ -120,16 +120,18 @@ def test_offline_run_touches_no_store_and_is_uploaded_later(
     ],
 )
 def test_model_is_registered_where_the_pipeline_asks_for_it(
-    tiny_config: Config, listening: Listening, tracking: str, expected: list[tuple[str, str | None]]
+    tiny_config: Config,
+    begin: Begin,
+    listening: Listening,
+    tracking: str,
+    expected: list[tuple[str, str | None]],
 ) -> None:
-    from medseg.reports.progress import Display
     from medseg.training.checkpoint import TrainingState
 
-    config = tiny_config(tracking)
-    folder = new_run(config)
+    run = begin(tiny_config(tracking), listening)
     state = TrainingState(history=[{"epoch": 1, "train/loss": 1.0}], finished="epochs")
-    record_model(config, folder, state, listening, Display(quiet=True))
-    assert listening.of(Model) == [Model(folder.model)]
+    record_model(run, state)
+    assert listening.of(Model) == [Model(run.folder.model)]
     assert [(r.name, r.alias) for r in listening.of(Registration)] == expected
 
 
@@ -160,11 +162,8 @@ def test_failure_stands_in_the_log(listening: Listening, caplog: pytest.LogCaptu
     assert "failed: disk is full" in caplog.text
 
 
-def test_each_role_of_the_data_has_a_digest_of_its_own(tiny_config: Config, listening: Listening) -> None:
-    config = tiny_config()
-    studies = read_manifest(config.data.manifest, config.data.root)
-    folder = new_run(config)
-    record_inputs(config, folder, listening, studies, split(studies, 0))
+def test_each_role_of_the_data_has_a_digest_of_its_own(tiny_config: Config, begin: Begin, listening: Listening) -> None:
+    record_inputs(begin(tiny_config(), listening))
     datasets = listening.of(Dataset)
     assert [(d.context, d.n_studies) for d in datasets] == [("train", 3), ("validation", 1), ("test", 2)]
     assert len({d.digest for d in datasets}) == 3
@@ -174,33 +173,31 @@ def test_each_role_of_the_data_has_a_digest_of_its_own(tiny_config: Config, list
 
 
 @pytest.fixture
-def scored(phantoms: Path, tiny_config: Config) -> Callable[..., tuple[PipelineConfig, RunFolder, Evaluation]]:
+def scored(tiny_config: Config, begin: Begin, listening: Listening) -> Callable[..., tuple[Run, Evaluation]]:
     """Two phantoms scored against themselves, as if segmented without a mistake, and a third that failed."""
 
-    def make(*overrides: str) -> tuple[PipelineConfig, RunFolder, Evaluation]:
-        config = tiny_config(*overrides)
-        folder = new_run(config)
-        folder.segmentations.mkdir()
-        scores = []
-        for study in read_manifest(config.data.manifest, config.data.root)[:2]:
+    def make(*overrides: str) -> tuple[Run, Evaluation]:
+        run = begin(tiny_config(*overrides), listening)
+        run.folder.segmentations.mkdir()
+        scores, values = [], run.config.label_map
+        for study in run.studies[:2]:
             assert study.label is not None
-            place = folder.segmentation(study.study_id)
+            place = run.folder.segmentation(study.study_id)
             place.write_bytes(study.label.read_bytes())
-            scores.append(score_files(study.study_id, study.label, place, config.label_map, config.label_map))
-        return config, folder, Evaluation(tuple(scores), (Failure("phantom_002", "cut short"),))
+            scores.append(score_files(study.study_id, study.label, place, values, values))
+        return run, Evaluation(tuple(scores), (Failure("phantom_002", "cut short"),))
 
     return make
 
 
 def test_evaluation_is_recorded_as_files_numbers_table_and_pictures(scored: Any, listening: Listening) -> None:
-    config, folder, evaluation = scored()
-    studies = read_manifest(config.data.manifest, config.data.root)
-    record_evaluation(config, folder, "validation", studies, evaluation, listening)
+    run, evaluation = scored()
+    record_evaluation(run, "validation", run.studies, evaluation)
     files = [(r.folder, r.file.name) for r in listening.of(File)]
     assert files[:2] == [("", "evaluation.csv"), ("", "evaluation.json")]
     assert {folder for folder, _ in files[2:-1]} == {"overlays"}
     assert files[-1] == ("", "report.html")
-    assert (folder.path / "evaluation.csv").read_text().count("\n") == 1 + 2 * 2
+    assert (run.folder.path / "evaluation.csv").read_text().count("\n") == 1 + 2 * 2
     metrics = listening.of(Metrics)[0].metrics
     assert len(listening.of(Metrics)) == 1
     assert metrics["validation/dice/liver"] == 1.0
@@ -216,22 +213,20 @@ def test_evaluation_is_recorded_as_files_numbers_table_and_pictures(scored: Any,
     assert pictures
 
 
-def test_the_page_can_be_left_out(scored: Any, listening: Listening) -> None:
-    config, folder, evaluation = scored("evaluation.report=false")
-    studies = read_manifest(config.data.manifest, config.data.root)
-    record_evaluation(config, folder, "validation", studies, evaluation, listening)
-    assert not folder.report.exists()
+def test_the_page_can_be_left_out(scored: Any) -> None:
+    run, evaluation = scored("evaluation.report=false")
+    record_evaluation(run, "validation", run.studies, evaluation)
+    assert not run.folder.report.exists()
 
 
-def test_folds_are_reviewed_together(scored: Any, tiny_config: Config, listening: Listening) -> None:
-    config, first, evaluation = scored("evaluation.lesions=[tumour]")
-    second, together = new_run(config), new_run(config, "-cv")
+def test_folds_are_reviewed_together(scored: Any, listening: Listening) -> None:
+    run, evaluation = scored("evaluation.lesions=[tumour]")
+    first, second, together = run.folder, new_run(run.config), new_run(run.config, "-cv")
     second.segmentations.mkdir()
     (second.segmentation("phantom_001")).write_bytes(first.segmentation("phantom_001").read_bytes())
     first.segmentation("phantom_001").unlink()  # each study is looked for in the fold that scored it
     folds = [(first, replace(evaluation, scores=evaluation.scores[:1])), (second, Evaluation(evaluation.scores[1:]))]
-    studies = read_manifest(config.data.manifest, config.data.root)
-    record_folds(config, together, studies, folds, listening)
+    record_folds(replace(run, folder=together), folds)
     files = [record.file.name for record in listening.of(File)]
     assert files == ["evaluation.csv", "evaluation.json", "evaluation_lesions.csv", "report.html"]
     read = read_json(together.path / "evaluation.json")
@@ -249,15 +244,14 @@ class TestValidationPictures:
         return Volume(np.zeros(grid.shape, np.int16), grid), reference, np.zeros(grid.shape, np.uint8)
 
     def test_one_study_goes_through_the_epochs(
-        self, tiny_config: Config, listening: Listening, volumes: tuple[Volume, Any, Any]
+        self, tiny_config: Config, begin: Begin, listening: Listening, volumes: tuple[Volume, Any, Any]
     ) -> None:
-        config = tiny_config()
-        folder, studies = new_run(config), read_manifest(config.data.manifest, config.data.root)
-        pictures = ValidationPictures(config, folder, listening, studies)
+        run = begin(tiny_config(), listening)
+        pictures = ValidationPictures(run)
         pictures.log(1)  # an epoch without validation
         assert listening.of(Picture) == []
         for epoch in (2, 4):
-            for study in studies[:2]:
+            for study in (*run.splits.validation, *run.splits.train):
                 pictures.draw(study.study_id, *volumes)
             pictures.log(epoch)
         pictures.log(5)
@@ -270,28 +264,25 @@ class TestValidationPictures:
         assert all(path.read_bytes().startswith(b"\x89PNG") for path in (picture.file for picture in logged))
 
     def test_a_resumed_run_does_not_draw_the_reference_again(
-        self, tiny_config: Config, listening: Listening, volumes: tuple[Volume, Any, Any]
+        self, tiny_config: Config, begin: Begin, listening: Listening, volumes: tuple[Volume, Any, Any]
     ) -> None:
-        config = tiny_config()
-        folder, studies = new_run(config), read_manifest(config.data.manifest, config.data.root)
+        run = begin(tiny_config(), listening)
         for _ in range(2):
-            ValidationPictures(config, folder, listening, studies).draw(studies[0].study_id, *volumes)
+            ValidationPictures(run).draw(run.splits.validation[0].study_id, *volumes)
         assert len(listening.of(Picture)) == 1
 
     def test_without_validation_nothing_is_drawn(
-        self, tiny_config: Config, listening: Listening, volumes: tuple[Volume, Any, Any]
+        self, tiny_config: Config, begin: Begin, listening: Listening, volumes: tuple[Volume, Any, Any]
     ) -> None:
-        config = tiny_config()
-        pictures = ValidationPictures(config, new_run(config), listening, [])
+        pictures = ValidationPictures(begin(tiny_config("data.fold=all"), listening))
         pictures.draw("a", *volumes)
         pictures.log(1)
         assert listening.records == []
 
 
-def test_evaluation_of_nothing_is_recorded_too(tiny_config: Config, listening: Listening) -> None:
-    config = tiny_config()
-    folder = new_run(config)
-    record_evaluation(config, folder, "test", [], Evaluation((), (Failure("a", "cut short"),)), listening)
+def test_evaluation_of_nothing_is_recorded_too(tiny_config: Config, begin: Begin, listening: Listening) -> None:
+    run = begin(tiny_config(), listening)
+    record_evaluation(run, "test", [], Evaluation((), (Failure("a", "cut short"),)))
     metrics = listening.of(Metrics)[0].metrics
     assert len(listening.of(Metrics)) == 1
     assert (metrics["test/studies"], metrics["test/failed_studies"]) == (0, 1)

@@ -25,6 +25,7 @@ from medseg.model.postprocess import Inside, PostProcessing
 from medseg.reports.progress import Display
 from medseg.runs import build
 from medseg.runs.folder import RunFolder, new_run
+from medseg.runs.studies import segmentation_map
 from medseg.runs.tune import as_yaml, tune_postprocessing, write_into_model
 from medseg.study.inputs import read_input
 from medseg.study.manifest import read_manifest, write_manifest
@@ -62,7 +63,7 @@ def faulty(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names = self.spec.classes.names
         seen.append(paths[-1].name)
         label = paths[-1].parents[1] / "labels" / paths[-1].name
-        classes = read_labels(label, build.segmentation_map(names)).voxels.copy()
+        classes = read_labels(label, segmentation_map(names)).voxels.copy()
         classes[0, 0, 0] = 2
         probabilities = {n: np.uint8(255) * (classes == c) for c, n in enumerate(names, start=1)}
         return Segmentation(classes, names, probabilities if request.probabilities else {})
@@ -199,5 +200,5 @@ def test_the_network_itself_segments_without_post_processing(tiny_config: Config
     liver = read_fractions(raw.with_name("phantom_000__probability_1.nii.gz"))
     assert liver.dtype == np.uint8
     assert len(np.unique(liver)) > 2
-    classes = read_labels(raw, build.segmentation_map(config.label_map.names)).voxels
+    classes = read_labels(raw, segmentation_map(config.label_map.names)).voxels
     assert np.count_nonzero(classes) > 0

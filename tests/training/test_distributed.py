@@ -15,7 +15,7 @@ from torch import Tensor
 
 from medseg.config.load import load_pipeline
 from medseg.runs import build
-from medseg.runs.run import run
+from medseg.runs.stages import run
 from medseg.training.checkpoint import load_checkpoint
 from medseg.training.distributed import ALONE, World, any_process, from_main, process_group, world_from_environment
 
