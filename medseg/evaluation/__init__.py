@@ -12,7 +12,7 @@ from medseg.evaluation.files import score_files
 from medseg.evaluation.folders import evaluate_folders
 from medseg.evaluation.lesions import LesionGroup, LesionSummary
 from medseg.evaluation.options import EmptyAs, ScoringOptions
-from medseg.evaluation.pairing import Pairing, pair_folders
+from medseg.evaluation.pairing import Pairing, pair_folders, pair_images
 from medseg.evaluation.results import Evaluation, Failure, read_json
 from medseg.evaluation.scores import LesionRow, Score, StudyScores, score_arrays
 from medseg.evaluation.spread import Spread
@@ -35,6 +35,7 @@ __all__ = [
     "evaluate_folders",
     "overall",
     "pair_folders",
+    "pair_images",
     "parse_label_argument",
     "parse_tolerances",
     "read_json",

@@ -16,6 +16,8 @@ from medseg.study.geometry import require_same_grid, same_grid
 from medseg.study.load import is_dicom_label, read_label, read_label_pair
 from medseg.types import LabelMap, Volume
 
+_UNSEEN = "two DICOM-SEGs: slices that neither of them shows do not count (in specificity)"
+
 
 def score_files(
     study_id: str,
@@ -56,7 +58,7 @@ def score_files(
             raise
         reference, segmentation = (read_label(*one, study_id) for one in zip(paths, maps, strict=True))
     what = f"{study_id}: reference and segmentation"
-    voxels, note = segmentation.voxels, ""
+    voxels, note = segmentation.voxels, _UNSEEN if all(map(is_dicom_label, paths)) else ""
     if resample_segmentation and not same_grid(reference.grid, segmentation.grid):
         voxels, note = _onto(reference, segmentation, what)
     else:

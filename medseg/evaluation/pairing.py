@@ -10,13 +10,20 @@ import csv
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from medseg.errors import ManifestError
-from medseg.study.formats import VOLUME_SUFFIXES, is_volume_file, stem
-from medseg.study.inputs import study_id_of
+from medseg.study.dicom.segmentation import is_segmentation
+from medseg.study.formats import VOLUME_SUFFIXES, is_dicom_name, is_volume_file, stem
+from medseg.study.inputs import find_inputs, study_id_of
+from medseg.types import StudyInput
+
+_FORMATS = f"{VOLUME_SUFFIXES} or DICOM-SEG"
 
 _DECORATION = re.compile(r"__?(labels?|seg|segmentation|image|0000)$", re.IGNORECASE)
 """Endings that tell the image, the label and the segmentation of one study apart."""
@@ -30,6 +37,8 @@ SEGMENTATION_COLUMNS = ("segmentation", "label")
 
 Pair = tuple[str, Path, Path]
 """study_id, reference, segmentation."""
+
+_File = TypeVar("_File", bound=Path | StudyInput)
 
 
 @dataclass(frozen=True)
@@ -55,8 +64,9 @@ def pair_folders(
     """Match the label files of two sides by study id.
 
     Equal ids match first. What is left matches without an ending such as _label, _seg, _segmentation, _image or _0000,
-    and LiTS's ``segmentation-7`` matches ``volume-7``. Hidden files, other kinds of files, and what ``medseg segment``
-    writes beside its label maps are left alone.
+    and LiTS's ``segmentation-7`` matches ``volume-7``; then a DICOM-SEG that is alone in its folder by the folder's
+    name. Hidden files, other kinds of files, and what ``medseg segment`` writes beside its label maps are left alone:
+    a DICOM-SEG (.dcm) of the same name is.
 
     Args:
         reference: a folder of label files, sub-folders too, or a manifest: a CSV with the columns study_id and label.
@@ -74,17 +84,42 @@ def pair_folders(
     broken = {**broken_too, **broken}
     references = {study_id: path for study_id, path in references.items() if study_id not in broken}
     segmentations = {study_id: path for study_id, path in segmentations.items() if study_id not in broken}
-    pairs = _matches(references, segmentations)
-    left = _renamed(references, reference), _renamed(segmentations, segmentation)
-    pairs += _matches(*left)
+    return Pairing(*_paired(references, segmentations, (reference, segmentation), broken), broken)
+
+
+def pair_images(reference: Path, images: Path, *, root: Path | None = None) -> dict[Path, StudyInput]:
+    """The CT of each reference, by the same rules: file of the reference -> image.
+
+    Args:
+        reference: as in ``pair_folders``.
+        images: whatever ``study.inputs.find_inputs`` finds CTs in; DICOM series among them.
+        root: folder that the reference manifest's paths are relative to; the manifest's own by default.
+
+    Raises:
+        ManifestError: as ``pair_folders``.
+    """
+    references, broken = _side(reference, REFERENCE_COLUMNS, root, images)
+    inputs = {study.study_id: study for study in find_inputs(images)}
+    return {file: image for _, file, image in _paired(references, inputs, (reference, images), broken)[0]}
+
+
+def _paired(
+    references: dict[str, Path], others: dict[str, _File], sources: tuple[Path, Path], broken: Mapping[str, str]
+) -> tuple[list[tuple[str, Path, _File]], dict[str, Path], dict[str, _File]]:
+    """Pairs sorted by study id, and what is left of both sides."""
+    alone = _alone([*references.values(), *others.values()])
+    pairs = _matches(references, others)
+    for ids in (_bare_ids, partial(_folder_ids, alone=alone)):
+        references, others = _by_id(ids(references), sources[0]), _by_id(ids(others), sources[1])
+        pairs += _matches(references, others)
     if not pairs:
-        examples = [min(side.values()).name if side else "none" for side in left]
+        examples = [min(map(_name, side.values())) if side else "none" for side in (references, others)]
         raise ManifestError(
-            f"expected files of the same name in {reference} and {segmentation}, found for example "
+            f"expected files of the same name in {sources[0]} and {sources[1]}, found for example "
             f"{examples[0]} and {examples[1]}; or name them in a manifest with the columns study_id and label"
             + "".join(f"; {study_id}: {why}" for study_id, why in list(broken.items())[:1])
         )
-    return Pairing(sorted(pairs), *left, broken)
+    return sorted(pairs, key=lambda pair: pair[0]), references, others
 
 
 def _side(
@@ -94,26 +129,34 @@ def _side(
         return _of_manifest(source, columns, root or source.parent)
     if not source.is_dir():
         kind = "a file" if source.exists() else "nothing"
-        raise ManifestError(f"{source}: expected a folder of {VOLUME_SUFFIXES} files or a manifest CSV, found {kind}")
+        raise ManifestError(f"{source}: expected a folder of {_FORMATS} files or a manifest CSV, found {kind}")
     files = list(_files(source, other))
     if not files:
-        raise ManifestError(f"{source}: expected {VOLUME_SUFFIXES} files, found none")
-    return _by_id(
-        ((study_id_of(*path.relative_to(source).parts[:-1], stem(path.name)), path) for path in files), source
-    ), {}
+        raise ManifestError(f"{source}: expected {_FORMATS} files, found none")
+    return _by_id(((_id_of(path.relative_to(source)), path) for path in files), source), {}
+
+
+def _id_of(path: Path) -> str:
+    return study_id_of(*path.parts[:-1], path.stem if is_dicom_name(path.name) else stem(path.name))
 
 
 def _files(folder: Path, other: Path) -> Iterator[Path]:
-    """Label files of a tree; one side may lie inside the other."""
+    """Label files of a tree; one side may lie inside the other.
+
+    A DICOM-SEG counts where no label of another format has its name: ``medseg segment`` writes both.
+    """
     own, apart = os.path.realpath(folder), os.path.realpath(other)
     for name, folders, files in os.walk(folder):
         here = Path(name)
         folders[:] = sorted(
             f for f in folders if not f.startswith(".") and (os.path.realpath(here / f) != apart or own == apart)
         )
-        labels = [here / file for file in sorted(files) if is_volume_file(file) and not file.startswith(".")]
+        shown = sorted(file for file in files if not file.startswith("."))
+        labels = [here / file for file in shown if is_volume_file(file)]
         stems = {stem(path.name) for path in labels}
         yield from (path for path in labels if not _written_beside(path, stems))
+        others = (here / file for file in shown if is_dicom_name(file) and Path(file).stem not in stems)
+        yield from filter(is_segmentation, others)
 
 
 def _written_beside(path: Path, stems: set[str]) -> bool:
@@ -166,25 +209,41 @@ def _problem(row: Mapping[str, str], column: str, root: Path) -> str:
     return ""
 
 
-def _by_id(files: Iterable[tuple[str, Path]], source: Path) -> dict[str, Path]:
-    named: dict[str, Path] = {}
-    for study_id, path in sorted(files):
-        if named.setdefault(study_id, path) is not path:
+def _by_id(files: Iterable[tuple[str, _File]], source: Path) -> dict[str, _File]:
+    named: dict[str, _File] = {}
+    for study_id, file in sorted(files, key=lambda pair: (pair[0], _name(pair[1]))):
+        if named.setdefault(study_id, file) is not file:
             raise ManifestError(
-                f"{source}: expected one file a study, found {named[study_id].name} and {path.name} for {study_id!r}"
+                f"{source}: expected one file a study, found {_name(named[study_id])} and {_name(file)} "
+                f"for {study_id!r}"
             )
     return named
 
 
-def _renamed(files: Mapping[str, Path], source: Path) -> dict[str, Path]:
-    return _by_id(((_bare(study_id), path) for study_id, path in files.items()), source)
+def _bare_ids(files: Mapping[str, _File]) -> Iterator[tuple[str, _File]]:
+    """The files under their ids without what tells the files of one study apart."""
+    for study_id, file in files.items():
+        bare = re.sub(r"^segmentation-", "volume-", study_id)
+        yield _DECORATION.sub("", bare) or bare, file
 
 
-def _bare(study_id: str) -> str:
-    study_id = re.sub(r"^segmentation-", "volume-", study_id)
-    return _DECORATION.sub("", study_id) or study_id
+def _folder_ids(files: Mapping[str, _File], alone: Collection[Path]) -> Iterator[tuple[str, _File]]:
+    """The same, but a DICOM-SEG that is alone in its folder, under whatever name, goes by the folder's."""
+    for study_id, file in files.items():
+        yield (study_id.rpartition("__")[0] or study_id) if file in alone else study_id, file
 
 
-def _matches(references: dict[str, Path], segmentations: dict[str, Path]) -> list[Pair]:
+def _alone(files: Iterable[Path | StudyInput]) -> set[Path]:
+    """The DICOM-SEGs beside which there is no other label."""
+    paths = {file for file in files if isinstance(file, Path)}
+    count = Counter(path.parent for path in paths)
+    return {path for path in paths if is_dicom_name(path.name) and count[path.parent] == 1}
+
+
+def _name(file: Path | StudyInput) -> str:
+    return file.name if isinstance(file, Path) else file.path.name
+
+
+def _matches(references: dict[str, Path], others: dict[str, _File]) -> list[tuple[str, Path, _File]]:
     # Takes what it matches out of both, so that what is left has no partner.
-    return [(n, references.pop(n), segmentations.pop(n)) for n in sorted(references.keys() & segmentations.keys())]
+    return [(n, references.pop(n), others.pop(n)) for n in sorted(references.keys() & others.keys())]

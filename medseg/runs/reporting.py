@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -115,23 +116,23 @@ def write_folders_report(
         segmentation: the same.
         labels: how the reference's values become classes.
         segmentation_labels: how the segmentation's do; None if the values are the same.
-        images: folder of the CTs, named as the references are; None gives a page without pictures.
+        images: folder of the CTs (files or DICOM series), named as the references are; None gives a page without pictures.
         root: folder that a reference manifest's paths are relative to.
         segmentation_root: the same for the segmentations.
 
     Raises:
         ManifestError: no image has the name of a reference.
     """
-    from medseg.evaluation import pair_folders
+    from medseg.evaluation import pair_folders, pair_images
     from medseg.reports.page import ReportStudy, write_report
 
     pairs = pair_folders(reference, segmentation, root=root, segmentation_root=segmentation_root).pairs
-    image_of = {}
+    image_of: dict[Path, StudyInput] = {}
     if images is not None:
-        image_of = {file: image for _, file, image in pair_folders(reference, images, root=root).pairs}
+        image_of = pair_images(reference, images, root=root)
 
     def load(study_id: str, label: Path, found: Path) -> tuple[Volume, Volume | None, Volume]:
-        image = read_input(StudyInput(study_id, image_of[label]))
+        image = read_input(replace(image_of[label], study_id=study_id))
         found_map = segmentation_labels or labels
         reference = read_label(label, labels, study_id, image.grid)
         return image, reference, read_label(found, found_map, study_id, image.grid)

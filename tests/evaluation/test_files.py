@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ from medseg.errors import ConfigError, GeometryError, LabelError, StudyError
 from medseg.evaluation import ScoringOptions, score_files
 from medseg.study.nifti import write_labels
 from medseg.types import Grid, LabelMap
+from tests.study.every_format import KINDS, write_study
 
 LABELS = LabelMap({"liver": (1,), "tumour": (2,)})
 
@@ -90,3 +92,43 @@ def test_values_that_are_no_labels_say_what_was_found(tmp_path):
             score_files("s1", good, tmp_path / name, LABELS, LABELS)
     with pytest.raises(StudyError, match="no such file"):
         score_files("s1", good, tmp_path / "nowhere.mha", LABELS, LABELS)
+
+
+NAMES = LabelMap({"liver": ("liver",), "tumour": ("tumour",)})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("other", KINDS)
+def test_formats_may_be_mixed_and_the_scores_are_those_of_nifti(tmp_path, ct_series, kind, other):
+    """A DICOM-SEG leaves out slices, on which the other side may have something."""
+    hu, one, two = np.zeros((6, 5, 7), np.int16), *np.zeros((2, 6, 5, 7), np.uint8)
+    one[1:4, 1:4, 2:5], one[2, 2, 3] = 1, 2
+    two[2:5, 1:4, 1:5], two[2, 2, 3:6] = 1, 2
+    paths, maps = [], []
+    for number, (form, classes) in enumerate(((kind, one), (other, two), ("nifti", one), ("nifti", two))):
+        paths.append(write_study(tmp_path / str(number), "a", hu, classes, form, ct_series).label)
+        maps.append(NAMES if form == "dicom" else LABELS)
+    found, expected = score_files("a", *paths[:2], *maps[:2]), score_files("a", *paths[2:], *maps[2:])
+    both = (kind, other) == ("dicom", "dicom")  # how many slices are empty is not known, and only specificity asks
+    unasked = {"specificity": None} if both else {}
+    assert [replace(row, **unasked) for row in found.rows] == [replace(row, **unasked) for row in expected.rows]
+    assert ("neither of them shows" in found.note) == both
+    assert [row.reference_voxels for row in found.rows] == [26, 1]
+
+
+@pytest.mark.parametrize("resample", [True, False])
+def test_a_dicom_seg_of_another_grid_is_refused_or_resampled(tmp_path, ct_series, resample):
+    classes = np.ones((6, 5, 7), np.uint8)
+    segmentation = write_study(tmp_path, "a", np.zeros(classes.shape, np.int16), classes, "dicom", ct_series).label
+    moved = np.array([[-1.5, 0, 0, 10], [0, -2, 0, 20], [0, 0, 3, 31], [0, 0, 0, 1]])
+    reference = tmp_path / "reference.nii"
+    write_labels(reference, classes, Grid(classes.shape, moved))
+    liver = LabelMap({"liver": ("liver",)}), LabelMap({"liver": (1,)})
+    if resample:
+        study = score_files("a", reference, segmentation, liver[1], liver[0], resample_segmentation=True)
+        assert study.note.startswith("segmentation resampled (nearest neighbour) from 6x5x7 at 1.5 x 2 x 3 mm")
+        return
+    with pytest.raises(GeometryError, match=r"^study a .*first pixel is its voxel"):
+        score_files("a", reference, segmentation, liver[1], liver[0])
+    with pytest.raises(GeometryError):  # nobody knows how far the reference reaches beyond its frames
+        score_files("a", segmentation, reference, *liver, resample_segmentation=True)

@@ -1,10 +1,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from medseg.errors import ManifestError
-from medseg.evaluation import pair_folders
+from medseg.evaluation import pair_folders, pair_images
+from medseg.types import StudyInput
+from tests.study.dicom_files import write_series
+from tests.study.seg_files import write_seg
 
 
 @pytest.fixture
@@ -148,3 +152,81 @@ def test_manifests_that_are_none_are_refused(folders, text, message):
         pair_folders(folders[0] / "m.csv", folders[1])
     with pytest.raises(ManifestError, match=r"nowhere\.csv: expected a manifest CSV"):
         pair_folders(folders[0] / "nowhere.csv", folders[1])
+
+
+MASK = [(1, (0.0, 0.0, 0.0), np.ones((2, 2)))]
+
+
+@pytest.mark.parametrize(
+    ("reference", "segmentation", "study_id"),
+    [
+        ("a.dcm", "a.nii.gz", "a"),
+        ("a_label.nii.gz", "a.DCM", "a"),
+        ("site a/7.dcm", "site_a__7.dcm", "site_a__7"),
+        ("site/7/seg.dcm", "site/7.nrrd", "site__7"),
+        ("site/7/1.2.840.99.dcm", "site__7.nii.gz", "site__7"),  # alone in its folder, as a PACS names it
+        ("7/IM0001.dcm", "7/other.dcm", "7"),
+    ],
+)
+def test_dicom_segs_match_by_their_name_or_their_folders(folders, reference, segmentation, study_id):
+    for folder, name in zip(folders, (reference, segmentation), strict=True):
+        touch(folder, name)
+        if name.lower().endswith(".dcm"):
+            write_seg(folder / name, MASK, {1: "Liver"})
+    pairing = pair_folders(*folders)
+    assert pairing.pairs == [(study_id, folders[0] / reference, folders[1] / segmentation)]
+    assert (pairing.only_reference, pairing.only_segmentation) == ({}, {})
+
+
+def test_slices_and_broken_files_are_no_labels(folders):
+    write_series(folders[0] / "a", 2)
+    write_seg(folders[0] / "a" / "9.dcm", MASK, {1: "Liver"})
+    touch(folders[0], "a/broken.dcm", "b.nii")
+    write_series(folders[0] / "b", 2)
+    touch(folders[1], "a.nii", "b.nii")
+    assert ids(folders) == [("a", "a/9.dcm", "a.nii"), ("b", "b.nii", "b.nii")]
+
+
+def test_a_dicom_seg_beside_the_label_map_of_its_name_is_the_same(folders):
+    """``medseg segment --dicom-seg`` writes both."""
+    touch(folders[0], "a.nii.gz")
+    touch(folders[1], "a.nii.gz")
+    write_seg(folders[1] / "a.dcm", MASK, {1: "Liver"})
+    assert ids(folders) == [("a", "a.nii.gz", "a.nii.gz")]
+
+
+def test_several_dicom_segs_in_a_folder_keep_their_names(folders):
+    for name in ("7/one.dcm", "7/other.dcm"):
+        write_seg(folders[0] / name, MASK, {1: "Liver"})
+    touch(folders[1], "7.nii", "7__one.nii")
+    pairing = pair_folders(*folders)
+    assert [study_id for study_id, *_ in pairing.pairs] == ["7__one"]
+    assert (list(pairing.only_reference), list(pairing.only_segmentation)) == (["7__other"], ["7"])
+
+
+class TestImages:
+    """The CTs of references."""
+
+    def test_files_and_series_are_found_by_the_references_names(self, folders):
+        touch(folders[0], "a_label.nii.gz", "b.nrrd", "segmentation-7.nii")
+        touch(folders[1], "a.mha", "volume-7.nii", "c.nii")
+        write_series(folders[1] / "b", 2)
+        found = pair_images(*folders)
+        assert {file.name: (image.study_id, image.path.name) for file, image in found.items()} == {
+            "a_label.nii.gz": ("a", "a.mha"),
+            "b.nrrd": ("b", "b"),
+            "segmentation-7.nii": ("volume-7", "volume-7.nii"),
+        }
+
+    def test_images_may_stand_in_a_manifest(self, folders):
+        touch(folders[0], "a.nii")
+        (folders[1] / "m.csv").write_text("study_id,subject_id,fold,image,label\na,,,ct#4,\n")
+        assert pair_images(folders[0], folders[1] / "m.csv") == {
+            folders[0] / "a.nii": StudyInput("a", folders[1] / "ct", "4")
+        }
+
+    def test_other_names_are_refused(self, folders):
+        touch(folders[0], "a.nii")
+        touch(folders[1], "b.nii")
+        with pytest.raises(ManifestError, match=r"expected files of the same name .* example a\.nii and b\.nii"):
+            pair_images(*folders)
