@@ -9,8 +9,9 @@ In this order:
                  two of which exactly one has a label word in its name
     pairs        <id>_image and <id>_label, or <id>/image and <id>/label, in the folder or one level below
 
-Words for images: image, img, ct, volume. Words for labels: label, seg, segmentation, mask (and their plurals).
-Hidden files (macOS leaves ._x beside every x) are skipped.
+Words for images: image, img, ct, volume. Words for labels: label, seg, segmentation, mask (and their plurals). Folders
+and pairs may be NRRD or MetaImage as well. Hidden files (macOS leaves ._x beside
+every x) are skipped.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from medseg.errors import ManifestError
+from medseg.study.formats import is_volume_file, stem
 from medseg.study.manifest import TEST
 from medseg.types import Study
 
@@ -81,12 +83,12 @@ def _msd(folder: Path, dataset: dict[str, Any]) -> Found | None:
         image = _promised(folder, entry.get("image"))
         if not image.exists() and _channel(image).exists():
             return None  # nnU-Net 1 wrote MSD's list, and named the images with _0000
-        images.add(_stem(image), image)
-        labels.add(_stem(image), _promised(folder, entry.get("label")))
+        images.add(stem(image.name), image)
+        labels.add(stem(image.name), _promised(folder, entry.get("label")))
     tests = _Files()
     for entry in dataset.get("test") or []:
         image = _promised(folder, entry.get("image") if isinstance(entry, dict) else entry)
-        tests.add(_stem(image), image)
+        tests.add(stem(image.name), image)
     missing = [path for files in (images, labels, tests) for path in files.values() if not path.is_file()]
     if missing:
         names = ", ".join(path.relative_to(folder).as_posix() for path in missing[:5])
@@ -95,7 +97,7 @@ def _msd(folder: Path, dataset: dict[str, Any]) -> Found | None:
 
 
 def _nnunet(folder: Path, dataset: dict[str, Any]) -> Found | None:
-    if not dataset or not any(_stem(path).endswith("_0000") for path in _niftis(folder / "imagesTr")):
+    if not dataset or not any(stem(path.name).endswith("_0000") for path in _volumes(folder / "imagesTr")):
         return None
     images, tests = _first_channels(folder / "imagesTr"), _first_channels(folder / "imagesTs")
     labels, test_labels = _Files.of(folder / "labelsTr"), _Files.of(folder / "labelsTs")
@@ -105,7 +107,7 @@ def _nnunet(folder: Path, dataset: dict[str, Any]) -> Found | None:
 def _lits(folder: Path) -> Found | None:
     kinds = {"volume": _Files(), "segmentation": _Files(), "test-volume": _Files()}
     for path in sorted(folder.rglob("*.nii*")):
-        match = _LITS.fullmatch(_stem(path))
+        match = _LITS.fullmatch(stem(path.name))
         if match and _is_nifti(path):
             kind, number = match[1].lower(), match[2]
             kinds[kind].add(f"{'volume' if kind == 'segmentation' else kind}-{number}", path)
@@ -115,7 +117,7 @@ def _lits(folder: Path) -> Found | None:
 
 
 def _folders(folder: Path, dataset: dict[str, Any]) -> Found | None:
-    names = [path.name for path in sorted(folder.iterdir()) if path.is_dir() and any(_niftis(path))]
+    names = [path.name for path in sorted(folder.iterdir()) if path.is_dir() and any(_volumes(path))]
     pair = next((pair for pair in (("imagesTr", "labelsTr"), ("images", "labels")) if set(pair) <= set(names)), None)
     if pair is None:
         pair = _folders_with_equal_names(folder, names)
@@ -132,7 +134,7 @@ def _folders(folder: Path, dataset: dict[str, Any]) -> Found | None:
 def _folders_with_equal_names(folder: Path, names: list[str]) -> tuple[str, str] | None:
     if len(names) != 2:
         return None
-    stems = [{_stem(path) for path in _niftis(folder / name)} for name in names]
+    stems = [{stem(path.name) for path in _volumes(folder / name)} for name in names]
     if stems[0] != stems[1]:
         return None
     if any(map(_IMAGE_WORD.fullmatch, stems[0])) and any(map(_LABEL_WORD.fullmatch, stems[0])):
@@ -148,9 +150,9 @@ def _folders_with_equal_names(folder: Path, names: list[str]) -> tuple[str, str]
 def _pairs(folder: Path, dataset: dict[str, Any]) -> Found | None:
     images, labels = _Files(), _Files()
     for place in (folder, *sorted(path for path in folder.iterdir() if path.is_dir())):
-        for path in _niftis(place):
+        for path in _volumes(place):
             for words, files in ((_IMAGE_WORD, images), (_LABEL_WORD, labels)):
-                match = words.fullmatch(_stem(path))
+                match = words.fullmatch(stem(path.name))
                 if match:
                     files.add(match["id"] or place.name, path)
     if not images:
@@ -164,8 +166,8 @@ class _Files(dict[str, Path]):
     @classmethod
     def of(cls, folder: Path) -> _Files:
         files = cls()
-        for path in _niftis(folder):
-            files.add(_stem(path), path)
+        for path in _volumes(folder):
+            files.add(stem(path.name), path)
         return files
 
     def add(self, study_id: str, path: Path) -> None:
@@ -237,30 +239,29 @@ def _promised(folder: Path, name: object) -> Path:
 
 def _channel(image: Path) -> Path:
     """nnU-Net's name of an image's first channel: x.nii.gz -> x_0000.nii.gz."""
-    stem = _stem(image)
-    return image.with_name(f"{stem}_0000{image.name[len(stem) :]}")
+    name = stem(image.name)
+    return image.with_name(f"{name}_0000{image.name[len(name) :]}")
 
 
 def _first_channels(folder: Path) -> _Files:
     """Images by study, nnU-Net's channel number cut off; a second channel is refused."""
     files = _Files()
-    for path in _niftis(folder):
-        if not _stem(path).endswith("_0000"):
+    for path in _volumes(folder):
+        if not stem(path.name).endswith("_0000"):
             raise ManifestError(f"{path}: expected CT in one channel (a name that ends in _0000), found another name")
-        files.add(_stem(path).removesuffix("_0000"), path)
+        files.add(stem(path.name).removesuffix("_0000"), path)
     return files
 
 
-def _niftis(folder: Path) -> Iterable[Path]:
-    return sorted(filter(_is_nifti, folder.iterdir())) if folder.is_dir() else []
+def _volumes(folder: Path) -> Iterable[Path]:
+    """The NIfTI files of a folder; where it has none, its NRRD and MetaImage files."""
+    shown = [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
+    files = sorted(path for path in shown if is_volume_file(path.name) and path.is_file())
+    return [path for path in files if _is_nifti(path)] or files
 
 
 def _is_nifti(path: Path) -> bool:
     return not path.name.startswith(".") and _NIFTI.search(path.name) is not None and path.is_file()
-
-
-def _stem(path: Path) -> str:
-    return _NIFTI.sub("", path.name)
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:

@@ -7,10 +7,11 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -21,8 +22,12 @@ from medseg.inference.load import load_segmenter
 from medseg.reports.progress import Display
 from medseg.runs import stages
 from medseg.runs.stages import RunResult, run
-from medseg.study.manifest import read_manifest
+from medseg.runs.tune import tune_postprocessing
+from medseg.study.load import load_study
+from medseg.study.manifest import read_manifest, write_manifest
 from medseg.training.checkpoint import load_checkpoint
+from medseg.types import LabelMap, Volume
+from tests.study.every_format import write_study
 
 Config = Callable[..., PipelineConfig]
 QUIET = Display(quiet=True)
@@ -295,3 +300,29 @@ def test_nothing_to_score_is_said(
     result = run(tiny_config(f"data.manifest={manifest}", "evaluation.split=test", "training.epochs=1"))
     assert (result.evaluation, result.split) == (None, "")
     assert "no test study has a label: nothing to score" in capsys.readouterr().err
+
+
+def test_every_format_ends_with_the_weights_and_scores_of_nifti(
+    tmp_path: Path, phantoms: Path, write_tiny: Callable[[Path], Path], ct_series: Callable[..., Volume]
+) -> None:
+    found = {}
+    for kind in ("nifti", "nrrd", "dicom"):
+        place = tmp_path / kind
+        studies = []
+        for study in read_manifest(phantoms / "manifest.csv", phantoms):
+            original = load_study(study, lambda study: LabelMap({"liver": (1,), "tumour": (2,)}))
+            assert original.label is not None
+            hu = np.rint(original.image.voxels).astype(np.int16)
+            written = write_study(place, study.study_id, hu, original.label.voxels, kind, ct_series)
+            studies.append(replace(study, image=written.image, label=written.label))
+        write_manifest(place / "manifest.csv", studies, place)
+        overrides = [f"data.manifest={place / 'manifest.csv'}", f"data.root={place}", "training.epochs=1"]
+        overrides += ["labels.liver=Liver", "labels.tumour=tumour"] if kind == "dicom" else ["evaluation.report=false"]
+        result = run(load_pipeline(write_tiny(place), overrides), display=QUIET)
+        weights = (result.folder.model / "weights.safetensors").read_bytes()
+        found[kind] = weights, (result.folder.path / "evaluation.csv").read_text()
+    assert found["nrrd"] == found["nifti"]
+    assert found["dicom"] == found["nifti"]
+    assert "phantom_005,tumour" in found["dicom"][1]
+    assert "data:image" in result.folder.report.read_text()  # the viewer has read the image and the label as well
+    assert tune_postprocessing([result.folder.path], thresholds=False, device="cpu", display=QUIET).studies == 1

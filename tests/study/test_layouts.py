@@ -228,3 +228,29 @@ def test_link_to_the_folder_is_followed(tmp_path):
     nnunet(tmp_path / "data")
     (tmp_path / "link").symlink_to(tmp_path / "data")
     assert len(find_studies(tmp_path / "link").studies) == 3
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha", ".mhd"])
+def test_folders_and_pairs_may_be_nrrd_or_metaimage(tmp_path, suffix):
+    touch(
+        tmp_path / "pairs",
+        f"a_image{suffix}",
+        f"a_label{suffix}",
+        f"b/image{suffix}",
+        f"b/label{suffix}",
+        "b/image.raw",
+    )
+    assert rows(find_studies(tmp_path / "pairs")) == [
+        ("a", "", f"a_image{suffix}", f"a_label{suffix}"),
+        ("b", "", f"b/image{suffix}", f"b/label{suffix}"),
+    ]
+    touch(tmp_path / "folders", f"ct/x{suffix}", f"ct/y{suffix}", f"masks/x{suffix}", f"masks/y{suffix}")
+    assert rows(find_studies(tmp_path / "folders")) == [
+        ("x", "", f"ct/x{suffix}", f"masks/x{suffix}"),
+        ("y", "", f"ct/y{suffix}", f"masks/y{suffix}"),
+    ]
+
+
+def test_nifti_comes_before_other_formats_of_the_same_folder(tmp_path):
+    touch(tmp_path, "a_image.nii.gz", "a_label.nii.gz", "a_image.nrrd")
+    assert rows(find_studies(tmp_path)) == [("a", "", "a_image.nii.gz", "a_label.nii.gz")]
