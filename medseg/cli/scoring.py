@@ -21,7 +21,10 @@ def evaluate(
     reference: Annotated[Path, typer.Option(help="Folder of reference label maps, or a CSV: study_id, label.")],
     segmentation: Annotated[Path, typer.Option(help="Folder of segmentations, or a CSV: study_id, segmentation.")],
     labels: Annotated[
-        str, typer.Option(help="liver=1,tumour=2; liver=1+2 merges; background=rest ignores other values.")
+        str,
+        typer.Option(
+            help="liver=1,tumour=2; liver=1+2 merges; background=rest takes the others; liver=Liver: of DICOM-SEG."
+        ),
     ],
     output: Annotated[Path, typer.Option(help="CSV to write; a .json of the same name stands beside it.")],
     segmentation_labels: Annotated[
@@ -52,7 +55,7 @@ def evaluate(
         Path | None, typer.Option(help="HTML page to write, with plots and a viewer.", show_default=False)
     ] = None,
     images: Annotated[
-        Path | None, typer.Option(help="Folder of the CTs, for the page's viewer.", show_default=False)
+        Path | None, typer.Option(help="Folder of the CTs (DICOM, too), for the page's viewer.", show_default=False)
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON instead of the table.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,

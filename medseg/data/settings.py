@@ -32,7 +32,7 @@ class DataSettings:
     _: KW_ONLY
     manifest: Annotated[Path, MACHINE_PATH]
     """CSV with the columns study_id, subject_id, fold, image, label (and, optionally, label_map), relative to the
-    working directory."""
+    working directory; images and labels are NIfTI, NRRD, MetaImage or DICOM (a series' folder, a DICOM-SEG)."""
     root: Annotated[Path, MACHINE_PATH] = Path(".")
     """Folder that the manifest's paths are relative to, and may not leave."""
     fold: int | Literal["all"] = 0

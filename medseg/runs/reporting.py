@@ -116,7 +116,7 @@ def write_folders_report(
         segmentation: the same.
         labels: how the reference's values become classes.
         segmentation_labels: how the segmentation's do; None if the values are the same.
-        images: folder of the CTs (files or DICOM series), named as the references are; None gives a page without pictures.
+        images: the CTs (files or DICOM series), named as the references are; None gives a page without pictures.
         root: folder that a reference manifest's paths are relative to.
         segmentation_root: the same for the segmentations.
 
