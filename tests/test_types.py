@@ -1,12 +1,13 @@
 """Numbers of a grid, by hand."""
 
 from dataclasses import FrozenInstanceError
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from medseg.model.spec import ModelSpec
-from medseg.types import Grid, LabelMap
+from medseg.types import IGNORE_INDEX, Grid, LabelMap, Study, StudyInput
 
 
 def _grid(*columns: tuple[float, float, float]) -> Grid:
@@ -28,6 +29,15 @@ def test_voxel_volume_is_right_for_mirrored_and_sheared_grids() -> None:
 
 def test_classes_of_a_label_map_keep_their_order() -> None:
     assert LabelMap({"tumour": (2,), "liver": (1, 3)}).names == ("tumour", "liver")
+
+
+def test_a_label_map_gives_an_index_to_every_value_that_it_names() -> None:
+    label_map = LabelMap({"tumour": ("Tumor",), "liver": (1, 3)}, ignore=(9,), background=(7,))
+    assert label_map.indices == ((0, (7,)), (IGNORE_INDEX, (9,)), (1, ("Tumor",)), (2, (1, 3)))
+
+
+def test_the_image_of_a_study_is_an_input() -> None:
+    assert Study("a", "p", "0", Path("ct"), series="4").input == StudyInput("a", Path("ct"), "4")
 
 
 def test_number_of_classes_includes_background() -> None:

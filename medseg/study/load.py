@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from medseg.errors import GeometryError
 from medseg.study.dicom.label import read_seg_label, seg_grid
 from medseg.study.formats import is_dicom_name, is_volume_file
 from medseg.study.geometry import require_same_grid
@@ -47,6 +48,11 @@ def load_study(study: Study, label_map_of: Callable[[Study], LabelMap]) -> Loade
     image = read_input(study.input)
     if study.label is None:
         return LoadedStudy(image, None)
+    if image.source is not None and image.source.straightened and is_dicom_label(study.label):
+        raise GeometryError(
+            f"{study.study_id}: the slices of a tilted gantry were set straight, and the DICOM-SEG lies on them as "
+            "they were; convert both to one straight grid (NIfTI, NRRD) with the program that drew it"
+        )
     label = read_label(study.label, label_map_of(study), study.study_id, image.grid)
     require_same_grid(image.grid, label.grid, study.study_id)
     return LoadedStudy(image, label)

@@ -71,6 +71,14 @@ def test_other_grids_are_refused_with_the_studys_name(tmp_path, ct_series, kind)
         load_study(replace(study, image=tmp_path / "other.nii"), lambda study: map_of(kind))
 
 
+def test_a_dicom_seg_on_tilted_slices_says_why_it_cannot_lie_on_the_straight_ones(tmp_path, ct_series):
+    image = ct_series(HU, step=(0, 1, 3))
+    write_dicom_seg(tmp_path / "seg.dcm", drawn(), ("liver", "tumour"), image, "a")
+    study = Study("a", "a", "0", tmp_path / "series", tmp_path / "seg.dcm")
+    with pytest.raises(GeometryError, match=r"^a: the slices of a tilted gantry were set straight, and the DICOM-SEG"):
+        load_study(study, lambda study: NAMES)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_values_that_nothing_names_are_refused_in_every_format(tmp_path, ct_series, kind):
     study = write_study(tmp_path, "a", HU, drawn(), kind, ct_series)

@@ -41,11 +41,11 @@ def read_seg_label(path: Path, label_map: LabelMap, what: str, grid: Grid | None
         plane = place(segmentation, frame, grid).on(voxels)
         if frame.segment and not classes[frame.segment]:
             continue
-        found = _painted(segmentation, frame, classes)
-        twice = (plane != 0) & (found != 0) & (plane != found)
+        painted = _painted(segmentation, frame, classes)
+        twice = (plane != 0) & (painted != 0) & (plane != painted)
         if twice.any():
-            clashes.update(zip(plane[twice].tolist(), found[twice].tolist(), strict=True))
-        np.copyto(plane, found, where=found != 0)
+            clashes.update(zip(plane[twice].tolist(), painted[twice].tolist(), strict=True))
+        np.copyto(plane, painted, where=painted != 0)
     if clashes:
         _refuse_clashes(clashes, segmentation, classes, label_map)
     return Volume(voxels, grid)

@@ -104,12 +104,12 @@ def find_segmentation(path: Path, what: str) -> Path:
     if not path.is_dir():
         return path
     scan = scan_files(path.iterdir())
-    found = [h.path for headers in scan.series.values() for h in headers if h.sop_class in SEG_CLASSES]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = ", ".join(sorted(file.name for file in found)[:_MOST_LISTED])
-        raise StudyError(f"{what}: expected one DICOM-SEG in the folder, found {len(found)} ({names}); name the file")
+    files = [h.path for headers in scan.series.values() for h in headers if h.sop_class in SEG_CLASSES]
+    if len(files) == 1:
+        return files[0]
+    if files:
+        names = ", ".join(sorted(file.name for file in files)[:_MOST_LISTED])
+        raise StudyError(f"{what}: expected one DICOM-SEG in the folder, found {len(files)} ({names}); name the file")
     others = ", ".join(named(headers) for headers in list(scan.series.values())[:_MOST_LISTED])
     broken = f"{len(scan.broken)} broken files" if scan.broken else "no DICOM"
     raise StudyError(f"{what}: expected a DICOM-SEG in the folder, found {others or broken}")
@@ -203,10 +203,10 @@ def _first(groups: Any, name: str) -> Any:
 
 def _group(name: str, own: Any, shared: Any) -> Any:
     """A functional group of a frame, which all frames may share."""
-    found = _first(own, name) or _first(shared, name)
-    if found is None:
+    group = _first(own, name) or _first(shared, name)
+    if group is None:
         raise ValueError(f"no {name}Sequence")
-    return found
+    return group
 
 
 def _affine(own: Any, shared: Any) -> Affine:

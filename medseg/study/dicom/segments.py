@@ -31,15 +31,15 @@ def class_of_segments(
     """
     index_of = {_key(value): index for index, values in label_map.indices for value in values}
     segments = {**dict.fromkeys(shown, ""), **segments}
-    found = {n: {index_of[key] for key in (n, _key(segments[n])) if key in index_of} for n in sorted(shown)}
-    left = [number for number, indices in found.items() if not indices]
+    meanings = {n: {index_of[key] for key in (n, _key(segments[n])) if key in index_of} for n in sorted(shown)}
+    left = [number for number, indices in meanings.items() if not indices]
     if left:
         _require_names(segments, label_map, what)
     if left and not label_map.rest_is_background:
         _refuse(segments, left, label_map, what)
-    for number, indices in found.items():
+    for number, indices in meanings.items():
         _require_one_meaning(number, segments[number], indices, label_map, what)
-    return {number: max(indices, default=0) for number, indices in found.items()}
+    return {number: max(indices, default=0) for number, indices in meanings.items()}
 
 
 def named_segment(number: int, label: str) -> str:
