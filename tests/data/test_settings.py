@@ -23,7 +23,7 @@ def settings(**entries):
         {"foreground_share": 1.1},
         {"class_shares": {"liver": -1}},
         {"fold": "none"},
-        {"label_maps": {"other": {"liver": "one"}}},
+        {"label_maps": {"other": {"liver": "1"}}},
         {"paths": "x"},
     ],
     ids=str,
