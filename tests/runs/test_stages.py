@@ -309,7 +309,9 @@ def test_every_format_ends_with_the_weights_and_scores_of_nifti(
     for kind in ("nifti", "nrrd", "dicom"):
         place = tmp_path / kind
         studies = []
-        for study in read_manifest(phantoms / "manifest.csv", phantoms):
+        for study in read_manifest(phantoms / "manifest.csv", phantoms)[
+            ::2
+        ]:  # one validates, one trains, one is a test
             original = load_study(study, lambda study: LabelMap({"liver": (1,), "tumour": (2,)}))
             assert original.label is not None
             hu = np.rint(original.image.voxels).astype(np.int16)
@@ -323,6 +325,6 @@ def test_every_format_ends_with_the_weights_and_scores_of_nifti(
         found[kind] = weights, (result.folder.path / "evaluation.csv").read_text()
     assert found["nrrd"] == found["nifti"]
     assert found["dicom"] == found["nifti"]
-    assert "phantom_005,tumour" in found["dicom"][1]
+    assert "phantom_004,tumour" in found["dicom"][1]
     assert "data:image" in result.folder.report.read_text()  # the viewer has read the image and the label as well
     assert tune_postprocessing([result.folder.path], thresholds=False, device="cpu", display=QUIET).studies == 1

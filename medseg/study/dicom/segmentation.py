@@ -55,6 +55,7 @@ class Segmentation:
         shape: (columns, rows) of every frame.
         spacing_mm: from plane to plane as the file says it, which may be none of what its frames lie apart; or None.
         thickness_mm: of a plane; None where the file does not say.
+        whole: the value of a voxel that lies in a segment: 1, or the largest of a FRACTIONAL object.
         dataset: pydicom's.
         what: names the study in messages.
     """
@@ -64,6 +65,7 @@ class Segmentation:
     shape: tuple[int, int]
     spacing_mm: float | None
     thickness_mm: float | None
+    whole: int
     dataset: Any
     what: str
 
@@ -76,23 +78,20 @@ class Segmentation:
         with quiet_pydicom():
             try:
                 stored = _stored(self.dataset, frame.index, (self.shape[1], self.shape[0]))
-            except (AttributeError, EOFError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+            except Exception as error:
                 raise StudyError(
                     f"{self.what}: frame {frame.index + 1} cannot be decoded ({error}); copy the file again, or "
                     "convert it to an uncompressed transfer syntax"
                 ) from error
-        return (stored if frame.segment == 0 else self._whole(stored, frame)).T
-
-    def _whole(self, stored: NDArray[Any], frame: Frame) -> NDArray[np.bool_]:
-        inside: NDArray[np.bool_] = stored > 0
-        if self.dataset.get("SegmentationType") == "FRACTIONAL":
-            parts = int((inside & (stored != self.dataset.MaximumFractionalValue)).sum())
-            if parts:
-                raise StudyError(
-                    f"{self.what}: expected each voxel in a segment or not, found {parts} voxels with fractions in "
-                    f"frame {frame.index + 1} (segment {frame.segment}); export it as BINARY"
-                )
-        return inside
+        if frame.segment == 0:
+            return stored.T
+        inside: NDArray[np.bool_] = stored == self.whole
+        if parts := int(np.count_nonzero(stored)) - int(np.count_nonzero(inside)):
+            raise StudyError(
+                f"{self.what}: expected each voxel in a segment or not, found {parts} voxels with fractions in "
+                f"frame {frame.index + 1} (segment {frame.segment}); export it as BINARY"
+            )
+        return inside.T
 
 
 def find_segmentation(path: Path, what: str) -> Path:
@@ -138,7 +137,7 @@ def read_segmentation(path: Path, what: str) -> Segmentation:
         data = _dataset(path, what)
         try:
             return _described(data, what)
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        except Exception as error:
             raise StudyError(f"{what}: the DICOM-SEG is damaged, or lacks what it needs ({error})") from error
 
 
@@ -163,36 +162,34 @@ def _require_pydicom(what: str) -> None:
 
 def _dataset(path: Path, what: str) -> Any:
     from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
 
     try:
         data = dcmread(path)
+        kind, modality = str(data.get("SOPClassUID", "")), data.get("Modality")
     except FileNotFoundError:
         raise StudyError(f"{what}: no such file") from None
-    except (OSError, EOFError, InvalidDicomError, ValueError, NotImplementedError) as error:
+    except Exception as error:  # here as below: bytes that are wrong lead pydicom to raise whatever comes
         raise StudyError(f"{what}: expected a DICOM-SEG, could not read it ({error}); copy it again") from error
-    if str(data.get("SOPClassUID", "")) not in SEG_CLASSES:
-        raise StudyError(f"{what}: expected a DICOM-SEG, found {data.get('Modality') or 'an object of no modality'}")
+    if kind not in SEG_CLASSES:
+        raise StudyError(f"{what}: expected a DICOM-SEG, found {modality or 'an object of no modality'}")
     return data
 
 
 def _described(data: Any, what: str) -> Segmentation:
     segments = {int(s.SegmentNumber): str(s.get("SegmentLabel", "")).strip() for s in data.SegmentSequence}
     shared = _first(data, "SharedFunctionalGroups")
-    numbered = data.SOPClassUID in SEG_CLASSES and SEG_CLASSES[data.SOPClassUID] == "LABELMAP"
+    numbered = SEG_CLASSES[data.SOPClassUID] == "LABELMAP"
     frames = tuple(
-        Frame(
-            index,
-            0 if numbered else int(_group("SegmentIdentification", own, shared).ReferencedSegmentNumber),
-            _affine(own, shared),
-        )
+        Frame(index, 0 if numbered else _segment(own, shared), _affine(own, shared))
         for index, own in enumerate(data.PerFrameFunctionalGroupsSequence)
     )
     if len(frames) != int(data.NumberOfFrames):
         raise ValueError(f"{data.NumberOfFrames} frames, the places of {len(frames)}")
     measures = _group("PixelMeasures", data.PerFrameFunctionalGroupsSequence[0], shared)
     spacing, thickness = (float(measures.get(name) or 0) or None for name in ("SpacingBetweenSlices", "SliceThickness"))
-    return Segmentation(segments, frames, (int(data.Columns), int(data.Rows)), spacing, thickness, data, what)
+    whole = int(data.MaximumFractionalValue) if data.get("SegmentationType") == "FRACTIONAL" else 1
+    shape = int(data.Columns), int(data.Rows)
+    return Segmentation(segments, frames, shape, spacing, thickness, whole, data, what)
 
 
 def _first(groups: Any, name: str) -> Any:
@@ -207,6 +204,13 @@ def _group(name: str, own: Any, shared: Any) -> Any:
     if group is None:
         raise ValueError(f"no {name}Sequence")
     return group
+
+
+def _segment(own: Any, shared: Any) -> int:
+    number = int(_group("SegmentIdentification", own, shared).ReferencedSegmentNumber)
+    if number < 1:
+        raise ValueError(f"a frame of segment {number}")
+    return number
 
 
 def _affine(own: Any, shared: Any) -> Affine:

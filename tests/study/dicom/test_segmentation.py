@@ -141,3 +141,28 @@ def test_no_warning_quotes_a_patient(tmp_path, recwarn, caplog):
     found.pixels(found.frames[0])
     assert [str(warning.message) for warning in recwarn] == []
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize("deflated", [True, False])
+def test_damaged_files_fail_with_their_study_and_nothing_else(tmp_path, deflated):
+    path = write_seg(tmp_path / "s.dcm", planes(), {1: "Liver"})
+    if deflated:
+        data = pydicom.dcmread(path)
+        data.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+        data.save_as(path)
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    refused = 0
+    for number in range(150):
+        damaged = bytearray(whole)
+        if number % 3:
+            damaged[int(rng.integers(132, len(whole)))] = int(rng.integers(256))
+        else:
+            del damaged[int(rng.integers(132, len(whole))) :]
+        path.write_bytes(damaged)
+        try:
+            read = read_segmentation(path, "study a")
+            list(map(read.pixels, read.frames))
+        except StudyError as error:
+            assert str(error).startswith("study a: ")  # noqa: PT017
+            refused += 1
+    assert refused > 50
