@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from medseg.errors import reason
-from medseg.study.geometry import orientation, require_same_grid
+from medseg.study.geometry import orientation, require_same_grid, same_voxels
 from medseg.study.inputs import is_nifti, read_input
 from medseg.study.load import read_label
 from medseg.study.nifti import read_grid, read_image_counted
@@ -95,8 +95,8 @@ def _inspect(study: Study, label_map_of: Callable[[Study], LabelMap], read_voxel
                 findings += [Finding(study.study_id, "warning", text) for text in _image_warnings(study)]
         if study.label is not None:
             what, headers = f"study {study.study_id}: image and label", is_nifti(study.label)
-            if headers:
-                require_same_grid(grid, read_grid(study.label, study.study_id), what)
+            if headers and not same_voxels(grid, own := read_grid(study.label, study.study_id)):
+                require_same_grid(grid, own, what)
             label_map = label_map_of(study)
             if read_voxels or not headers:
                 label = read_label(study.label, label_map, study.study_id, grid)

@@ -75,6 +75,11 @@ def require_same_grid(image: Grid, label: Grid, what: str, tolerance_mm: float =
     )
 
 
+def same_voxels(a: Grid, b: Grid) -> bool:
+    """Whether two grids are one but for the order and direction of their axes, as converters change them."""
+    return same_grid(_in_ras(a), _in_ras(b))
+
+
 def check_affine(affine: Affine, what: str) -> None:
     """Refuse an affine that cannot place voxels.
 
@@ -176,6 +181,12 @@ def reorient_like(voxels: NDArray[Any], affine_native: Affine) -> NDArray[Any]:
     lead = voxels.ndim - 3
     back = np.argsort(axes)
     return _mirror(voxels, flips).transpose(*range(lead), *(int(lead + axis) for axis in back))
+
+
+def _in_ras(grid: Grid) -> Grid:
+    voxels, affine = reorient(np.broadcast_to(np.uint8(0), grid.shape), grid.affine)
+    i, j, k = voxels.shape
+    return Grid((i, j, k), affine)
 
 
 def _mirror(voxels: NDArray[Any], flips: tuple[bool, bool, bool]) -> NDArray[Any]:

@@ -10,10 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from medseg.errors import GeometryError
 from medseg.study.dicom.label import read_seg_label, seg_grid
 from medseg.study.formats import is_dicom_name, is_volume_file
-from medseg.study.geometry import require_same_grid
+from medseg.study.geometry import reorient, reorient_like, require_same_grid, same_grid, same_voxels
 from medseg.study.inputs import is_nifti, read_input
 from medseg.study.itk_image import SUFFIXES, data_file, read_itk_image
 from medseg.study.labels import apply_label_map
@@ -66,7 +68,8 @@ def read_label(path: Path, label_map: LabelMap, study_id: str = "", grid: Grid |
         label_map: which value, or which segment, is which class.
         study_id: names the study in messages.
         grid: of the image that the label belongs to. A DICOM-SEG, which leaves out empty slices, comes back on it (on
-            the smallest that holds its frames without one); a file has its own grid, which the caller compares.
+            the smallest that holds its frames without one). A file's label comes back on it if its voxels are the
+            grid's in another order, as converters of DICOM leave them; else on its own, which the caller compares.
 
     Returns:
         voxels uint8: 0 background, 1 the label map's first class, ..., ``IGNORE_INDEX`` where it says ignore.
@@ -80,8 +83,10 @@ def read_label(path: Path, label_map: LabelMap, study_id: str = "", grid: Grid |
         return read_seg_label(path, label_map, what, grid)
     if path.name.lower().endswith(SUFFIXES):
         stored = read_itk_image(path, study_id)
-        return Volume(apply_label_map(stored.voxels, label_map, what), stored.grid)
-    return read_labels(path, label_map, study_id or None)
+        label = Volume(apply_label_map(stored.voxels, label_map, what), stored.grid)
+    else:
+        label = read_labels(path, label_map, study_id or None)
+    return label if grid is None else _turned(label, grid)
 
 
 def read_label_pair(
@@ -89,8 +94,8 @@ def read_label_pair(
 ) -> tuple[Volume, Volume]:
     """Two labels of a study, of which no image is at hand.
 
-    A DICOM-SEG comes back on the other label's grid; two of them on the smallest that holds the frames of both. Files
-    have their own grids, which the caller compares.
+    A DICOM-SEG comes back on the other label's grid; two of them on the smallest that holds the frames of both. Of two
+    files the second comes back as ``read_label`` gives it for the first's grid.
 
     Raises:
         StudyError: as ``read_label``.
@@ -104,6 +109,13 @@ def read_label_pair(
         return read_label(one, one_map, study_id, second.grid), second
     grid = seg_grid(paths, f"study {study_id}")
     return read_label(one, one_map, study_id, grid), read_label(other, other_map, study_id, grid)
+
+
+def _turned(label: Volume, grid: Grid) -> Volume:
+    if same_grid(label.grid, grid) or not same_voxels(label.grid, grid):
+        return label
+    voxels = reorient_like(reorient(label.voxels, label.grid.affine)[0], grid.affine)
+    return Volume(np.asfortranarray(voxels), grid)
 
 
 def is_dicom_label(path: Path) -> bool:

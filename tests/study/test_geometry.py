@@ -16,6 +16,7 @@ from medseg.study.geometry import (
     reorient_like,
     require_same_grid,
     same_grid,
+    same_voxels,
     to_ras,
 )
 from medseg.types import Grid
@@ -152,3 +153,15 @@ def test_channels_stay_in_front():
 def test_reordering_copies_nothing():
     voxels = np.zeros(SHAPE)
     assert np.shares_memory(reorient(voxels, tilted())[0], voxels)
+
+
+def test_voxels_are_the_same_in_any_order_and_direction_of_the_axes():
+    affine = np.array([[0.8, -0.1, 0, 5], [0.1, 0.8, 0, -7], [0, 0, 3, 2], [0, 0, 0, 1]])
+    turn = np.array([[0, -1, 0, 3], [0, 0, 1, 0], [-1, 0, 0, 5], [0, 0, 0, 1.0]])  # (a, b, c) -> (3 - b, c, 5 - a)
+    grid, turned = Grid((4, 5, 6), affine), Grid((6, 4, 5), affine @ turn)
+    assert same_voxels(grid, turned)
+    assert not same_grid(grid, turned)
+    moved = turned.affine.copy()
+    moved[0, 3] += 0.2
+    assert not same_voxels(grid, Grid((6, 4, 5), moved))
+    assert not same_voxels(grid, Grid((6, 4, 6), turned.affine))

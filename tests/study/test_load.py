@@ -144,3 +144,26 @@ def test_a_series_of_several_is_chosen_by_its_number(tmp_path):
     assert load_study(study, {}.__getitem__).image.grid.shape[2] == 3
     with pytest.raises(StudyError, match=r"^study a .*found series 4 \(CT, 2 files\), series 7 \(CT, 3 files\)"):
         load_study(replace(study, series=""), {}.__getitem__)
+
+
+@pytest.mark.parametrize("image_kind", ["dicom", "nifti"])
+def test_a_label_whose_axes_a_converter_turned_comes_back_in_the_images_order(tmp_path, ct_series, image_kind):
+    study = write_study(tmp_path, "a", HU, drawn(), image_kind, ct_series)
+    image = load_study(replace(study, label=None), {}.__getitem__).image
+    turn = np.array([[0, 0, -1, SHAPE[0] - 1], [1, 0, 0, 0], [0, -1, 0, SHAPE[2] - 1], [0, 0, 0, 1.0]])
+    turned = drawn().transpose(1, 2, 0)[:, ::-1, ::-1]
+    write_labels(tmp_path / "t.nii", turned, Grid(turned.shape, image.grid.affine @ turn))
+    loaded = load_study(replace(study, label=tmp_path / "t.nii"), lambda study: NUMBERS)
+    np.testing.assert_array_equal(loaded.label.voxels, drawn())
+    assert loaded.label.grid is loaded.image.grid
+    first, second = read_label_pair((tmp_path / "t.nii", tmp_path / "t.nii"), (NUMBERS, NUMBERS), "a")
+    np.testing.assert_array_equal(first.voxels, turned)
+    np.testing.assert_array_equal(second.voxels, turned)
+
+
+def test_a_real_series_and_the_nifti_label_that_was_published_with_it(shared_data):
+    folder = shared_data / "dicom"
+    study = Study("si", "si", "0", folder / "siemens_20", folder / "siemens_20_label.nii.gz")  # LPS and LAS
+    loaded = load_study(study, lambda study: LabelMap({"liver": (5,)}, rest_is_background=True))
+    assert np.count_nonzero(loaded.label.voxels) == 366708
+    assert loaded.image.voxels[loaded.label.voxels == 1].mean() == pytest.approx(89.30, abs=0.01)
