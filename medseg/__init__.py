@@ -2,9 +2,11 @@
 
 The way of a study, module by module:
 
-    study -> transforms -> data -> networks + losses -> training -> inference -> evaluation -> reports, tracking
+    study -> transforms -> data -> networks + losses -> training -> model -> inference, batch -> evaluation
+        -> reports, tracking
 
-``run`` joins them, ``build`` turns a config into objects, ``cli`` parses arguments. From Python:
+Each room writes its settings once; ``config`` composes them into a pipeline, ``runs`` takes a pipeline through its
+stages, ``cli`` parses arguments. From Python:
 
     import medseg
     segmenter = medseg.load_segmenter("runs/liver_ct/<run id>/model")

@@ -1,12 +1,10 @@
 """Numbers of a grid, by hand."""
 
-from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from medseg.model.spec import ModelSpec
 from medseg.types import IGNORE_INDEX, Grid, LabelMap, Study, StudyInput
 
 
@@ -38,10 +36,3 @@ def test_a_label_map_gives_an_index_to_every_value_that_it_names() -> None:
 
 def test_the_image_of_a_study_is_an_input() -> None:
     assert Study("a", "p", "0", Path("ct"), series="4").input == StudyInput("a", Path("ct"), "4")
-
-
-def test_number_of_classes_includes_background() -> None:
-    spec = ModelSpec("unet", {}, 3, 1, ("liver", "tumour"), "patch", 0, {}, {})
-    assert spec.num_classes == 3
-    with pytest.raises(FrozenInstanceError):
-        spec.mode = "slice"  # type: ignore[misc]

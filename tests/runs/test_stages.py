@@ -147,7 +147,7 @@ class TestWholeRun:
     def test_more_epochs_go_on_in_the_same_folder_and_mlflow_run(self, tracked: _Tracked, tmp_path: Path) -> None:
         runs = tmp_path / "runs"
         shutil.copytree(tracked.config.runs_dir, runs)
-        training = tracked.config.training.model_copy(update={"epochs": 3})
+        training = replace(tracked.config.training, epochs=3)
         result = run(
             tracked.config.model_copy(update={"training": training, "runs_dir": runs}), resume="last", display=QUIET
         )
