@@ -236,7 +236,8 @@ _SAMPLES = 40
 
 def streamed(studies: int) -> Entry:
     """Score the same few files again and again, each time as a study of its own; all rows are kept, as by a run."""
-    from medseg.evaluation import ScoringOptions, score_files
+    from medseg.evaluation.files import score_files
+    from medseg.evaluation.options import ScoringOptions
     from medseg.study.nifti import write_labels
     from medseg.types import Grid, LabelMap
 

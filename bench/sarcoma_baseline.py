@@ -36,7 +36,8 @@ from monai.transforms import (
 )
 from monai.utils import set_determinism
 
-from medseg.evaluation import ScoringOptions, score_arrays
+from medseg.evaluation.options import ScoringOptions
+from medseg.evaluation.scores import score_arrays
 from medseg.files import atomic_path
 from medseg.study.load import read_label
 from medseg.study.manifest import read_manifest, split

@@ -23,7 +23,9 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from medseg.evaluation import Evaluation, ScoringOptions, score_arrays
+from medseg.evaluation.options import ScoringOptions
+from medseg.evaluation.results import Evaluation
+from medseg.evaluation.scores import score_arrays
 from medseg.phantom.make import DEMO, PhantomOptions, make_phantom
 from medseg.reports.page import ReportStudy, write_report
 from medseg.types import Volume

@@ -32,6 +32,9 @@ AxisName = Literal["R", "A", "S"]
 AXES: Mapping[AxisName, int] = {"R": 0, "A": 1, "S": 2}
 """Axis -> its place in arrays of the network grid, whose orientation is RAS."""
 
+Definition = Literal["elements", "voxels"]
+"""What a surface is made of; see ``metrics.surface``."""
+
 BACKGROUND = "background"
 """Name of class 0."""
 

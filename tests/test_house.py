@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -136,6 +138,14 @@ def test_start_up_is_cheap(part: str) -> None:
         if module.split(".")[1] == part:
             top = ast.Module([node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)], [])
             assert not _roots(module, top) & heavy, module
+
+
+def test_reading_a_pipeline_loads_no_array_library_but_numpy() -> None:
+    program = "import sys, medseg.config.load; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    loaded = set(ended.stdout.split())
+    assert {"numpy", "pydantic", "yaml"} <= loaded
+    assert not loaded & {"torch", "monai", "mlflow", "scipy", "nibabel", "SimpleITK", "itk", "matplotlib", "pandas"}
 
 
 def test_code_in_strings_is_never_executed() -> None:

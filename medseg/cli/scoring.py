@@ -14,7 +14,7 @@ from medseg.cli.arguments import Definition, EmptyAs
 from medseg.errors import ConfigError
 
 if TYPE_CHECKING:
-    from medseg.evaluation import Evaluation
+    from medseg.evaluation.results import Evaluation
 
 
 def evaluate(
@@ -62,14 +62,10 @@ def evaluate(
 ) -> None:
     """Score segmentations against references; needs no model."""
     from medseg.config.explain import checked
-    from medseg.evaluation import (
-        ScoringOptions,
-        evaluate_folders,
-        overall,
-        parse_label_argument,
-        parse_tolerances,
-        summarise,
-    )
+    from medseg.evaluation.arguments import parse_label_argument, parse_tolerances
+    from medseg.evaluation.folders import evaluate_folders
+    from medseg.evaluation.options import ScoringOptions
+    from medseg.evaluation.summary import overall, summarise
     from medseg.files import atomic_path
     from medseg.reports.progress import Display
     from medseg.reports.tables import markdown_table
@@ -123,7 +119,7 @@ def evaluate(
 
 
 def _facts(evaluation: Evaluation, written: Sequence[Path]) -> dict[str, object]:
-    from medseg.evaluation import summarise
+    from medseg.evaluation.summary import summarise
 
     return {
         "studies": len(evaluation.scores),
@@ -138,7 +134,7 @@ def print_scores(evaluation: Evaluation) -> None:
     """The class-wise table, and who has no scores."""
     from rich.console import Console
 
-    from medseg.evaluation import overall, summarise
+    from medseg.evaluation.summary import overall, summarise
     from medseg.reports.tables import score_table
 
     if evaluation.scores:

@@ -186,7 +186,7 @@ def compare_evaluations(
 
     Args:
         named: name -> evaluation, two or more; differences are later - earlier.
-        metric: a score of ``evaluation.Score``; those of ``DIRECTIONS`` have a better end.
+        metric: a score of ``evaluation.scores.Score``; those of ``DIRECTIONS`` have a better end.
         labels: compare these alone; None compares every label that some evaluation has.
 
     Raises:

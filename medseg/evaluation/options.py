@@ -22,8 +22,8 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from medseg.errors import ConfigError
-from medseg.metrics.surface import Definition
 from medseg.settings import NAMES_CLASSES, Positive, settings
+from medseg.types import Definition
 from medseg.words import did_you_mean, listed
 
 EmptyAs = Literal["nan", "zero", "one"]

@@ -33,7 +33,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,10 +41,7 @@ from numpy.typing import NDArray
 from medseg.metrics.boxes import axes_in_memory, class_boxes, united
 from medseg.metrics.nearest import Ball, grid_ball, nearest_distances_mm
 from medseg.metrics.surface_elements import element_areas_mm2, neighbourhood_codes
-from medseg.types import IGNORE_INDEX, Affine
-
-Definition = Literal["elements", "voxels"]
-"""What a surface is made of; see the module."""
+from medseg.types import IGNORE_INDEX, Affine, Definition
 
 Floats = NDArray[np.float64]
 

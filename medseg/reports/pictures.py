@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from medseg.evaluation import Evaluation
+from medseg.evaluation.results import Evaluation
 from medseg.reports.figures import error_map, overlay, slices
 from medseg.reports.ranking import pick_best_median_worst
 from medseg.types import Volume

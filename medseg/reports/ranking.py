@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.evaluation import StudyScores
+from medseg.evaluation.scores import StudyScores
 from medseg.metrics.overlap import mean_defined
 from medseg.types import IGNORE_INDEX
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
-from medseg.evaluation import Evaluation, Spread, Summary, overall, summarise
+from medseg.evaluation.results import Evaluation
+from medseg.evaluation.spread import Spread
+from medseg.evaluation.summary import Summary, overall, summarise
 
 _SURFACE = ("nsd", "hd_mm", "hd95_mm", "assd_mm")
 _LESIONS = ("lesion_f1", "lesion_sensitivity", "lesion_precision", "lesion_dice")

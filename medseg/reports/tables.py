@@ -7,7 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from medseg.evaluation import LesionSummary, Overall, ScoringOptions, Spread, StudyScores, Summary
+from medseg.evaluation.lesions import LesionSummary
+from medseg.evaluation.options import ScoringOptions
+from medseg.evaluation.scores import StudyScores
+from medseg.evaluation.spread import Spread
+from medseg.evaluation.summary import Overall, Summary
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -49,7 +53,7 @@ def score_table(
     """Class-wise scores for the terminal; reads well from 80 columns on. What was not scored has no row.
 
     Args:
-        summaries: of ``evaluation.summarise``; none gives a table without rows.
+        summaries: of ``evaluation.summary.summarise``; none gives a table without rows.
         whole: adds accuracy and mean IoU below.
         options: how the studies were scored, so that the notes say it.
     """

@@ -17,7 +17,7 @@ from medseg.runs.studies import load_studies
 from medseg.tracking.records import Metrics, Params
 
 if TYPE_CHECKING:
-    from medseg.evaluation import Evaluation
+    from medseg.evaluation.results import Evaluation
 
 
 def cross_validate(config: PipelineConfig, *, display: Display | None = None) -> list[RunResult]:

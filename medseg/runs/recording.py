@@ -21,7 +21,7 @@ from medseg.tracking.records import Dataset, File, Metrics, Model, Params, Pictu
 from medseg.types import Study, Volume
 
 if TYPE_CHECKING:
-    from medseg.evaluation import Evaluation
+    from medseg.evaluation.results import Evaluation
     from medseg.training.checkpoint import TrainingState
 
 logger = logging.getLogger(__name__)
@@ -182,7 +182,7 @@ def record_evaluation(run: Run, name: str, studies: Sequence[Study], evaluation:
 
 def record_folds(run: Run, folds: Sequence[tuple[RunFolder, Evaluation]]) -> None:
     """All folds' studies together, each scored by the model that had not seen it: scores, table and report page."""
-    from medseg.evaluation import Evaluation
+    from medseg.evaluation.results import Evaluation
 
     home = {study.study_id: fold for fold, evaluation in folds for study in evaluation.scores}
     together = Evaluation(

@@ -15,7 +15,7 @@ from medseg.study.load import load_study, read_label
 from medseg.types import LabelMap, Study, StudyInput, Volume
 
 if TYPE_CHECKING:
-    from medseg.evaluation import Evaluation
+    from medseg.evaluation.results import Evaluation
 
 Load = Callable[[str], tuple[Volume, Volume | None, Volume]]
 """study_id -> image, reference (None where there is none) and segmentation, on one grid."""
@@ -123,7 +123,7 @@ def write_folders_report(
     Raises:
         ManifestError: no image has the name of a reference.
     """
-    from medseg.evaluation import pair_folders, pair_images
+    from medseg.evaluation.pairing import pair_folders, pair_images
     from medseg.reports.page import ReportStudy, write_report
 
     pairs = pair_folders(reference, segmentation, root=root, segmentation_root=segmentation_root).pairs
@@ -160,7 +160,7 @@ def write_batch_report(
         output: folder of their segmentations, whose values are the class indices.
         class_names: foreground names, class 1 first.
     """
-    from medseg.evaluation import Evaluation, Failure
+    from medseg.evaluation.results import Evaluation, Failure
     from medseg.reports.page import ReportStudy, write_report
 
     own_map = segmentation_map(class_names)

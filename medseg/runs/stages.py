@@ -20,7 +20,7 @@ from medseg.tracking import NoTracker, Tracker
 from medseg.types import Study
 
 if TYPE_CHECKING:
-    from medseg.evaluation import Evaluation
+    from medseg.evaluation.results import Evaluation
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +117,8 @@ def segment_and_score(run: Run, studies: Sequence[Study]) -> Evaluation:
     """
     from medseg.batch.record import fingerprint
     from medseg.batch.studies import segment_studies
-    from medseg.evaluation import Evaluation, Failure, score_files
+    from medseg.evaluation.files import score_files
+    from medseg.evaluation.results import Evaluation, Failure
     from medseg.inference.load import load_segmenter
 
     with run.display.stage("segmenting", len(studies)):

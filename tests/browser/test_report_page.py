@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medseg.evaluation import Evaluation, Failure
+from medseg.evaluation.results import Evaluation, Failure
 from tests.reports.page.report_phantoms import block_study, phantom_study, report, scored
 
 pytestmark = pytest.mark.browser

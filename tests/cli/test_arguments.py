@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import get_args
 
-from medseg import evaluation, metrics
+from medseg import types
 from medseg.cli.arguments import Backend, Definition, Device, EmptyAs, Engine, Uncertainty
+from medseg.evaluation import options
 from medseg.inference.backends import BACKENDS
 from medseg.inference.request import UncertaintyKind
 from medseg.training.settings import Training
@@ -21,8 +22,8 @@ def test_backends_are_those_of_inference() -> None:
 
 
 def test_surfaces_and_empty_cases_are_those_of_an_evaluation() -> None:
-    assert [d.value for d in Definition] == list(get_args(metrics.surface.Definition))
-    assert [e.value for e in EmptyAs] == list(get_args(evaluation.EmptyAs))
+    assert [d.value for d in Definition] == list(get_args(types.Definition))
+    assert [e.value for e in EmptyAs] == list(get_args(options.EmptyAs))
 
 
 def test_uncertainties_are_those_that_a_segmenter_can_be_asked_for() -> None:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from medseg.evaluation import Evaluation, Failure, Score, StudyScores
+from medseg.evaluation.results import Evaluation, Failure
+from medseg.evaluation.scores import Score, StudyScores
 
 
 def evaluation(

@@ -1,7 +1,7 @@
 import pytest
 
 from medseg.errors import ConfigError
-from medseg.evaluation import parse_label_argument, parse_tolerances
+from medseg.evaluation.arguments import parse_label_argument, parse_tolerances
 from medseg.types import LabelMap
 
 

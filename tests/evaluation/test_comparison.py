@@ -3,9 +3,9 @@ import math
 import pytest
 
 from medseg.errors import ConfigError, StudyError
-from medseg.evaluation import Evaluation, Failure
 from medseg.evaluation.bootstrap import mean_interval
 from medseg.evaluation.comparison import DIRECTIONS, OVERALL, compare_evaluations
+from medseg.evaluation.results import Evaluation, Failure
 from tests.evaluation.compared import evaluation, of_liver
 
 NAN = math.nan

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from medseg.errors import ConfigError, GeometryError, LabelError, StudyError
-from medseg.evaluation import ScoringOptions, score_files
+from medseg.evaluation.files import score_files
+from medseg.evaluation.options import ScoringOptions
 from medseg.study.nifti import write_labels
 from medseg.types import Grid, LabelMap
 from tests.study.every_format import KINDS, write_study

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from medseg.errors import ConfigError, ManifestError
-from medseg.evaluation import ScoringOptions, evaluate_folders, parse_label_argument
+from medseg.evaluation.arguments import parse_label_argument
+from medseg.evaluation.folders import evaluate_folders
+from medseg.evaluation.options import ScoringOptions
 from medseg.study.nifti import write_labels
 from medseg.types import Grid, LabelMap
 

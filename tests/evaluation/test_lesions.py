@@ -3,8 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from medseg.evaluation import ScoringOptions, StudyScores, score_arrays
 from medseg.evaluation.lesions import summarise_lesions
+from medseg.evaluation.options import ScoringOptions
+from medseg.evaluation.scores import StudyScores, score_arrays
 
 LESIONS = ScoringOptions(surface=False, lesions=("tumour",))
 

@@ -2,8 +2,7 @@ import pytest
 
 from medseg.config.explain import checked
 from medseg.errors import ConfigError
-from medseg.evaluation import ScoringOptions
-from medseg.evaluation.options import EvaluationSettings
+from medseg.evaluation.options import EvaluationSettings, ScoringOptions
 
 NAMES = ("liver", "tumour")
 

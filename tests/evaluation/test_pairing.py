@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from medseg.errors import ManifestError
-from medseg.evaluation import pair_folders, pair_images
+from medseg.evaluation.pairing import pair_folders, pair_images
 from medseg.types import StudyInput
 from tests.study.dicom_files import write_series
 from tests.study.seg_files import write_seg

@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 from medseg.errors import StudyError
-from medseg.evaluation import Evaluation, Failure, ScoringOptions, read_json, score_arrays, summarise
+from medseg.evaluation.options import ScoringOptions
+from medseg.evaluation.results import Evaluation, Failure, read_json
+from medseg.evaluation.scores import score_arrays
+from medseg.evaluation.summary import summarise
 
 OPTIONS = ScoringOptions(tolerance_mm={"liver": 7}, lesions=("tumour",))
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from medseg.errors import ConfigError, GeometryError, LabelError
-from medseg.evaluation import ScoringOptions, StudyScores, score_arrays
+from medseg.evaluation.options import ScoringOptions
+from medseg.evaluation.scores import StudyScores, score_arrays
 
 NAMES = ("liver", "tumour")
 AFFINE = np.diag([1.0, 2.0, 5.0, 1.0])  # a voxel of 10 mm^3, 0.01 ml

@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from medseg.evaluation import Spread
 from medseg.evaluation.bootstrap import mean_interval
+from medseg.evaluation.spread import Spread
 
 
 def test_spread_is_worked_out_over_the_defined_values():

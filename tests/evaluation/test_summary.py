@@ -4,8 +4,9 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from medseg.evaluation import Score, ScoringOptions, StudyScores, overall, score_arrays, summarise
-from medseg.evaluation.summary import WORST
+from medseg.evaluation.options import ScoringOptions
+from medseg.evaluation.scores import Score, StudyScores, score_arrays
+from medseg.evaluation.summary import WORST, overall, summarise
 
 MILLILITRES = np.diag([10.0, 10.0, 10.0, 1.0])  # a voxel of 1 ml
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from medseg.errors import ConfigError
-from medseg.evaluation import Failure, ScoringOptions
+from medseg.evaluation.options import ScoringOptions
+from medseg.evaluation.results import Failure
 from medseg.evaluation.workers import Job, Outcome, score_job, score_jobs
 from medseg.types import LabelMap
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from medseg.evaluation import Evaluation, StudyScores, score_arrays
+from medseg.evaluation.results import Evaluation
+from medseg.evaluation.scores import StudyScores, score_arrays
 from medseg.reports.pictures import KINDS, Loaded, draw_pictures
 from medseg.types import Grid, Volume
 

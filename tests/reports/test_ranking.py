@@ -1,6 +1,7 @@
 import numpy as np
 
-from medseg.evaluation import ScoringOptions, StudyScores, score_arrays
+from medseg.evaluation.options import ScoringOptions
+from medseg.evaluation.scores import StudyScores, score_arrays
 from medseg.reports.ranking import pick_best_median_worst, pick_slices
 
 

@@ -5,7 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from medseg.evaluation import Evaluation, Failure, ScoringOptions, StudyScores, score_arrays
+from medseg.evaluation.options import ScoringOptions
+from medseg.evaluation.results import Evaluation, Failure
+from medseg.evaluation.scores import StudyScores, score_arrays
 from medseg.reports.review import aggregates
 from medseg.types import Grid, LabelMap
 

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from medseg.evaluation import ScoringOptions, StudyScores, overall, score_arrays, summarise
+from medseg.evaluation.options import ScoringOptions
+from medseg.evaluation.scores import StudyScores, score_arrays
+from medseg.evaluation.summary import overall, summarise
 from medseg.reports.tables import markdown_table, score_table, study_rows
 
 OVERLAP = ScoringOptions(surface=False)

@@ -11,7 +11,8 @@ import pytest
 
 from medseg.config.schema import PipelineConfig
 from medseg.errors import ConfigError
-from medseg.evaluation import Evaluation, score_arrays
+from medseg.evaluation.results import Evaluation
+from medseg.evaluation.scores import score_arrays
 from medseg.reports.progress import Display
 from medseg.runs.cross_validation import cross_validate, over_folds
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from medseg.config.schema import PipelineConfig
-from medseg.evaluation import Evaluation, Failure, read_json, score_files
+from medseg.evaluation.files import score_files
+from medseg.evaluation.results import Evaluation, Failure, read_json
 from medseg.runs.folder import new_run
 from medseg.runs.recording import (
     ValidationPictures,

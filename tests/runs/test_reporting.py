@@ -12,7 +12,10 @@ import pytest
 
 from medseg.config.schema import PipelineConfig
 from medseg.errors import ManifestError
-from medseg.evaluation import Evaluation, evaluate_folders, parse_label_argument, score_files
+from medseg.evaluation.arguments import parse_label_argument
+from medseg.evaluation.files import score_files
+from medseg.evaluation.folders import evaluate_folders
+from medseg.evaluation.results import Evaluation
 from medseg.runs.reporting import draw_run, loader, write_batch_report, write_folders_report, write_run_report
 from medseg.runs.run import Run
 from medseg.study.nifti import read_image, read_labels

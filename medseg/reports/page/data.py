@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from medseg.evaluation import Evaluation, Score, StudyScores, overall, summarise
+from medseg.evaluation.results import Evaluation
+from medseg.evaluation.scores import Score, StudyScores
+from medseg.evaluation.summary import overall, summarise
 from medseg.metrics.overlap import mean_defined
 from medseg.reports.page.intensity import KNOTS
 from medseg.reports.style import CONFUSED, EXTRA, MISSED, colour

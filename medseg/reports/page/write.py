@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medseg.evaluation import Evaluation
+from medseg.evaluation.results import Evaluation
 from medseg.files import atomic_path
 from medseg.reports.page.data import mean_dice, page_data, plain
 from medseg.reports.page.document import document

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from medseg.evaluation import Evaluation, Failure, ScoringOptions, StudyScores, score_arrays
+from medseg.evaluation.options import ScoringOptions
+from medseg.evaluation.results import Evaluation, Failure
+from medseg.evaluation.scores import StudyScores, score_arrays
 from medseg.phantom.make import SMALL, make_phantom
 from medseg.reports.page import ReportStudy, write_report
 from medseg.types import Grid, Volume

@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from medseg.evaluation import Evaluation, Failure, summarise
+from medseg.evaluation.results import Evaluation, Failure
+from medseg.evaluation.summary import summarise
 from medseg.reports.page.data import mean_dice, page_data, plain
 from tests.reports.page.report_phantoms import CLASSES, block_study, scored
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from medseg.errors import StudyError
-from medseg.evaluation import Evaluation, Failure
+from medseg.evaluation.results import Evaluation, Failure
 from medseg.reports.page import ReportStudy, write_report
 from medseg.reports.page import write as module
 from medseg.types import Grid, Volume
