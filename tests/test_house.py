@@ -18,7 +18,7 @@ PACKAGE = ROOT / "medseg"
 
 LEVELS = [
     {"errors", "version", "words"},
-    {"types", "files", "settings", "signals"},
+    {"types", "files", "settings", "signals", "locks"},
     {"study", "metrics", "networks"},
     {"phantom", "transforms"},
     {"model"},

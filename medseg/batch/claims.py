@@ -1,13 +1,10 @@
 """Who works on what, where several runs share one output folder.
 
-Every claim is a lock on a small file, which the kernel lets go when its process ends, however it ends: a claim is never
-stale. On a network file system that passes locks on (NFS does) the runs may be on several machines.
+Every claim is a lock on a small file (see ``locks``), gone when its process ends, however it ends: never stale.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import logging
 import os
@@ -17,8 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from medseg.files import remove_remains
-
-_NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK}
+from medseg.locks import Unlockable, lock
 
 logger = logging.getLogger(__name__)
 
@@ -45,15 +41,13 @@ class Claims:
     def __enter__(self) -> Claims:
         path = self._folder / "run"
         try:
-            self._run = _lock(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._run = _locked(path)
             remove_remains(self._output, *([0.0] if self._run is not None else []))
             if self._run is not None:
                 # between the two locks another run may come first: it finds nothing of ours yet
                 os.close(self._run)
-            self._run = _lock(path, fcntl.LOCK_SH)
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
+            self._run = _locked(path, shared=True)
+        except Unlockable:
             logger.warning("%s: no file locks here; let no two runs share it but with --shard", self._output)
             shutil.rmtree(self._folder, ignore_errors=True)
         return self
@@ -66,10 +60,10 @@ class Claims:
         if self._run is None:
             return
         with suppress(OSError):
-            fcntl.flock(self._run, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # the last one out; a run that waits for this lock sees that its file is gone, and makes a new one
-            remove_remains(self._output, 0.0)
-            shutil.rmtree(self._folder, ignore_errors=True)
+            if lock(self._run):
+                # the last one out; a run that waits for this lock sees that its file is gone, and makes a new one
+                remove_remains(self._output, 0.0)
+                shutil.rmtree(self._folder, ignore_errors=True)
         os.close(self._run)
         self._run = None
 
@@ -77,7 +71,7 @@ class Claims:
         """Whether the study is now this run's; False while another run has it."""
         if self._run is None:
             return True
-        descriptor = _lock(self._place(study_id), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        descriptor = _locked(self._place(study_id))
         if descriptor is None:
             return False
         self._held[study_id] = descriptor
@@ -94,8 +88,8 @@ class Claims:
         return self._folder / hashlib.sha256(study_id.encode(errors="surrogateescape")).hexdigest()[:32]
 
 
-def _lock(path: Path, kind: int) -> int | None:
-    """Open and lock a file, made if absent; None if another process holds it and ``kind`` does not wait."""
+def _locked(path: Path, *, shared: bool = False) -> int | None:
+    """Open and lock a file, made if absent; waits for a shared lock, and gives None where another process holds it."""
     while True:
         path.parent.mkdir(exist_ok=True)
         try:
@@ -103,16 +97,16 @@ def _lock(path: Path, kind: int) -> int | None:
         except FileNotFoundError:  # the last run out has just removed the folder
             continue
         try:
-            fcntl.flock(descriptor, kind)
-            if _is_at(path, descriptor):
+            taken = lock(descriptor, shared=shared, wait=shared)
+            if taken and _is_at(path, descriptor):
                 return descriptor
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
         except BaseException:
             os.close(descriptor)
             raise
-        os.close(descriptor)  # removed by its former holder between opening and locking
+        os.close(descriptor)
+        if not taken:
+            return None
+        # else removed by its former holder between opening and locking
 
 
 def _is_at(path: Path, descriptor: int) -> bool:

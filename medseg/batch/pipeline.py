@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import resource
 import sys
 import threading
 import time
@@ -223,6 +222,10 @@ def _attempt(job: _Job, stage: str, work: Callable[[], T], stages: Stages) -> T 
 
 
 def peak_gib() -> float:
-    """The most memory that this process ever held, in GiB."""
+    """The most memory that this process ever held, in GiB; 0 where the platform does not count it."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0.0
     in_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return round(in_bytes / 2**30, 3)

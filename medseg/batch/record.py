@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -15,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from medseg.locks import append_whole, lock
 from medseg.types import StudyInput
 from medseg.version import __version__
 
@@ -85,7 +85,7 @@ class Record:
         text = "".join(json.dumps(asdict(o)) + "\n" for o in self._unwritten)
         try:
             with _locked(self.path) as descriptor:
-                _append_whole(descriptor, text.encode())
+                append_whole(descriptor, text.encode())
         except OSError as error:
             logger.warning("%s: the line of %s cannot be written yet (%s)", self.path, outcome.study_id, error)
         else:
@@ -172,20 +172,7 @@ def _locked(path: Path) -> Iterator[int]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
     try:
         with suppress(OSError):  # a file system without locks: an append of this size is one write anyway
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            lock(descriptor, wait=True)
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _append_whole(descriptor: int, text: bytes) -> None:
-    """Append, after a line break if a killed run left half a line; what was appended goes again on an error."""
-    size = os.fstat(descriptor).st_size
-    if size and os.pread(descriptor, 1, size - 1) != b"\n":
-        text = b"\n" + text
-    try:
-        while text:
-            text = text[os.write(descriptor, text) :]
-    except OSError:
-        os.ftruncate(descriptor, size)
-        raise

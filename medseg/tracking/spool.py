@@ -27,6 +27,7 @@ from typing import Any, BinaryIO
 
 from medseg.errors import TrackingError
 from medseg.files import atomic_path
+from medseg.locks import append_whole, lock
 
 FOLDER = "tracking"
 """Name of the spool's folder in a run folder."""
@@ -192,17 +193,14 @@ class Spool:
 
     def _append(self, line: bytes, *, flush: bool) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab+", buffering=0) as file:
-            if size := file.seek(0, os.SEEK_END):
-                file.seek(size - 1)
-                if file.read(1) != b"\n":  # a kill or a full disk tore the last line: it must not spoil this one
-                    line = b"\n" + line
-            written = file.write(line)
-            if written < len(line):
-                raise OSError(f"wrote {written} of {len(line)} bytes")
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        try:
+            append_whole(descriptor, line)
             if flush or time.monotonic() - self._flushed > _FLUSHED_EVERY_S:
-                os.fsync(file.fileno())
+                os.fsync(descriptor)
                 self._flushed = time.monotonic()
+        finally:
+            os.close(descriptor)
 
 
 def _parsed(line: bytes, end: int) -> Entry | None:
@@ -222,15 +220,12 @@ def _jsonable(value: Any) -> Any:
 
 def _lock(file: BinaryIO, run_folder: Path) -> None:
     try:
-        import fcntl
-    except ImportError:  # not on Windows
+        # not inherited: forked data loaders may outlive the run
+        taken = lock(file.fileno(), inherited=False)
+    except OSError as error:  # no locks here
+        _log.warning("%s cannot be locked (%s): let no two processes send it", run_folder, error)
         return
-    try:
-        # Unlike flock's, this lock is not inherited by forked data loaders that outlive the run.
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError) as error:
+    if not taken:
         raise TrackingError(
             f"{run_folder} is being recorded by another process, which sends all of it; wait until it has ended"
-        ) from error
-    except OSError as error:  # a network file system without locks
-        _log.warning("%s cannot be locked (%s): let no two processes send it", run_folder, error)
+        )

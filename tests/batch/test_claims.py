@@ -9,7 +9,6 @@ import sys
 
 import pytest
 
-from medseg.batch import claims as module
 from medseg.batch.claims import Claims
 
 HOLDER = """
@@ -65,7 +64,7 @@ def test_without_file_locks_every_claim_is_granted_with_a_warning(tmp_path, monk
     def unsupported(descriptor, kind):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(module.fcntl, "flock", unsupported)
+    monkeypatch.setattr(fcntl, "flock", unsupported)
     remains = tmp_path / ".0123abcd.a.nii.gz"
     remains.touch()
     with Claims(tmp_path) as claims:

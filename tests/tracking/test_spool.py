@@ -112,7 +112,7 @@ def test_full_disk_is_one_warning_a_kind_and_no_error(spool: Spool, monkeypatch,
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "open", full)
+    monkeypatch.setattr(os, "write", full)
     with caplog.at_level(logging.WARNING, logger="medseg"):
         assert [spool.append("log_metrics", step=step) for step in range(3)] == [False] * 3
     assert len(caplog.records) == 1
