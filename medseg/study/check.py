@@ -62,23 +62,16 @@ class Inspected(NamedTuple):
     findings: list[Finding]
 
 
-def check_studies(
+def inspect_studies(
     studies: Iterable[Study], label_map_of: Callable[[Study], LabelMap], read_voxels: bool = True
-) -> list[Finding]:
-    """All findings about all studies, in their order; [] when all is well, or there are none.
+) -> Iterator[Inspected]:
+    """What is wrong with studies, and the facts for a table, one study at a time; nothing that one does stops the next.
 
     Args:
         studies: as a manifest lists them.
         label_map_of: the label map that holds for a study.
         read_voxels: whether to read images and labels whole (about a second a study), or only their headers.
     """
-    return [finding for seen in inspect_studies(studies, label_map_of, read_voxels) for finding in seen.findings]
-
-
-def inspect_studies(
-    studies: Iterable[Study], label_map_of: Callable[[Study], LabelMap], read_voxels: bool = True
-) -> Iterator[Inspected]:
-    """``check_studies`` one study at a time, with the facts for a table; nothing that a study does stops the next."""
     for study in studies:
         yield _inspect(study, label_map_of, read_voxels)
 

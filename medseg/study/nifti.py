@@ -20,14 +20,13 @@ from numpy.typing import NDArray
 from medseg.errors import GeometryError, StudyError
 from medseg.study.geometry import check_affine, require_same_grid
 from medseg.study.hounsfield import AIR_HU, in_hu, require_some_finite, warn_of_air
-from medseg.study.labels import apply_label_map, count_values
+from medseg.study.labels import apply_label_map
 from medseg.study.nifti_bytes import read_header, read_stored, shape3, write_stored
 from medseg.types import Grid, LabelMap, Volume
 
 __all__ = [
     "AIR_HU",
     "apply_label_map",
-    "label_values",
     "read_grid",
     "read_image",
     "read_image_counted",
@@ -105,17 +104,6 @@ def read_labels(path: Path, label_map: LabelMap, study_id: str | None = None) ->
     what = _name(path, study_id)
     header, values = _label_file(path, what)
     return Volume(apply_label_map(values, label_map, what), _grid(header, what), header)
-
-
-def label_values(path: Path, study_id: str | None = None) -> dict[int, int]:
-    """The values in a label file and their voxel counts, ascending.
-
-    Raises:
-        StudyError: as ``read_image``.
-        LabelError: fractions.
-    """
-    what = _name(path, study_id)
-    return count_values(_label_file(path, what)[1], what)
 
 
 def write_labels(

@@ -173,7 +173,7 @@ def test_image_grid_goes_through_the_epochs(page: Page) -> None:
     page.wait(lambda: scroll_to_picture(page), "the picture")
     for epoch in range(EPOCHS):
         expected = pytest.approx(colour(epoch), abs=6)  # the small copy is compressed
-        page.wait(lambda: shown_colour(page) == expected, f"the picture of epoch {epoch}")  # noqa: B023  # at once
+        assert page.wait(lambda: shown_colour(page) == expected, f"the picture of epoch {epoch}")  # noqa: B023  # at once
         page.elements("[role=slider]")[0].send_keys("\ue014")  # arrow to the right
 
 
@@ -210,7 +210,7 @@ def shown_colour(page: Page) -> tuple[int, ...] | None:
 def test_system_metrics_have_their_tab(page: Page) -> None:
     page.open("")
     page.driver.get(page.address("model-metrics").replace("model-metrics", "system-metrics"))
-    page.wait(lambda: "cpu_utilization_percentage" in page.text(), "the chart of the CPU")
+    assert page.wait(lambda: "cpu_utilization_percentage" in page.text(), "the chart of the CPU")
 
 
 def test_report_runs_its_script_in_the_artifacts_tab(page: Page) -> None:
@@ -220,7 +220,7 @@ def test_report_runs_its_script_in_the_artifacts_tab(page: Page) -> None:
     (frame,) = page.wait(lambda: page.elements("iframe"), "the report's frame")
     page.driver.switch_to.frame(frame)
     try:
-        page.wait(lambda: page.text().strip() == "Dice 0.75", "what the script writes")
+        assert page.wait(lambda: page.text().strip() == "Dice 0.75", "what the script writes")
     finally:
         page.driver.switch_to.default_content()
 

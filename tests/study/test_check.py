@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from medseg.study.check import Finding, check_studies, inspect_studies
+from medseg.study.check import Finding, inspect_studies
 from medseg.study.inputs import read_input
 from medseg.study.nifti import write_image, write_labels
 from medseg.types import Grid, LabelMap, Study, StudyInput
@@ -34,8 +34,12 @@ def make(tmp_path):
     return write
 
 
+def found(studies, label_map_of, **options):
+    return [finding for seen in inspect_studies(studies, label_map_of, **options) for finding in seen.findings]
+
+
 def check(*studies, label_map=LIVER, **options):
-    return check_studies(studies, lambda study: label_map, **options)
+    return found(studies, lambda study: label_map, **options)
 
 
 def assert_only(findings, level, *words):
@@ -120,7 +124,7 @@ def test_unknown_label_map_is_a_finding_of_its_study(make):
     def label_map_of(study):
         return {"": LIVER}[study.label_map]
 
-    findings = check_studies([replace(make("a"), label_map="organs"), make("b")], label_map_of)
+    findings = found([replace(make("a"), label_map="organs"), make("b")], label_map_of)
     assert findings == [Finding("a", "error", "KeyError: 'organs'")]
 
 

@@ -122,11 +122,3 @@ def pixel_shuffle(x: Tensor, factors: Sequence[int]) -> Tensor:
     inner_to_outer = [axis for a in range(dims) for axis in (2 + dims + a, 2 + a)]
     size = [n * f for n, f in zip(x.shape[2:], factors, strict=True)]
     return blocks.permute(0, 1, *inner_to_outer).reshape(*blocks.shape[:2], *size)
-
-
-def pixel_unshuffle(x: Tensor, factors: Sequence[int]) -> Tensor:
-    """The inverse: (B, C, f I, g J, h K) -> (B, C f g h, I, J, K); sizes are multiples of the factors."""
-    dims = len(factors)
-    split = [n for size, f in zip(x.shape[2:], factors, strict=True) for n in (size // f, f)]
-    blocks = x.reshape(*x.shape[:2], *split)
-    return blocks.permute(0, 1, *range(3, 3 + 2 * dims, 2), *range(2, 2 + 2 * dims, 2)).flatten(1, 1 + dims)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from medseg.networks.layers.upsampling import Upsample, linear_kernel, pixel_shuffle, pixel_unshuffle, resize, unpool
+from medseg.networks.layers.upsampling import Upsample, linear_kernel, pixel_shuffle, resize, unpool
 
 POOL = {2: F.max_pool2d, 3: F.max_pool3d}
 UNPOOL = {2: F.max_unpool2d, 3: F.max_unpool3d}
@@ -82,7 +82,6 @@ def test_each_axis_may_have_its_own_factor():
 def test_in_2d_pixel_shuffle_is_torch_s():
     x = torch.randn(2, 3 * 16, 5, 4)
     assert torch.equal(pixel_shuffle(x, (4, 4)), F.pixel_shuffle(x, 4))
-    assert torch.equal(pixel_unshuffle(F.pixel_shuffle(x, 4), (4, 4)), x)
 
 
 def test_in_3d_pixel_shuffle_lays_each_class_s_block_out_row_by_row():
@@ -92,9 +91,3 @@ def test_in_3d_pixel_shuffle_lays_each_class_s_block_out_row_by_row():
     for c, i, j, k in torch.cartesian_prod(*(torch.arange(n) for n in (2, 6, 6, 8))).tolist():
         channel = c * 12 + (i % 3) * 4 + (j % 2) * 2 + k % 2
         assert y[0, c, i, j, k] == x[0, channel, i // 3, j // 2, k // 2]
-
-
-@pytest.mark.parametrize("factors", [(2, 3), (4, 1), (2, 2, 2), (2, 1, 3)])
-def test_pixel_unshuffle_undoes_pixel_shuffle(factors):
-    x = torch.randn(2, 3 * torch.Size(factors).numel(), *(4, 5, 3)[: len(factors)])
-    assert torch.equal(pixel_unshuffle(pixel_shuffle(x, factors), factors), x)
