@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 _LONGEST_NAME = 200
 """Characters of the final name kept in the temporary one; file systems allow 255 bytes."""
@@ -70,6 +72,15 @@ def remove_remains(folder: Path, older_than_s: float = _ABANDONED_S) -> None:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         except OSError:  # gone meanwhile, or somebody else's: not worth a run
             continue
+
+
+def without_nan(value: Any) -> Any:
+    """The same with None for NaN and infinity, which JSON and CSV lack, and lists for tuples; goes into mappings."""
+    if isinstance(value, Mapping):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _flush(path: Path) -> None:

@@ -14,8 +14,13 @@ def listed(names: Sequence[str], last: str = "or") -> str:
 
 def did_you_mean(word: Any, known: Iterable[str]) -> str:
     """``; did you mean 'epochs'?`` for the nearest known name, or "" where none is near."""
-    match = get_close_matches(str(word).lower(), list(known), n=1)
-    return f"; did you mean {match[0]!r}?" if match else ""
+    match = nearest(str(word), known)
+    return "" if match is None else f"; did you mean {match!r}?"
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known name most like a word, in whatever case it was written; None where none is near."""
+    return next(iter(get_close_matches(word.lower(), list(known), n=1)), None)
 
 
 def shown(value: Any) -> str:

@@ -1,5 +1,6 @@
 """Atomic writing: the old file or the new one, never half of either."""
 
+import math
 import os
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from medseg.files import atomic_path, remove_remains
+from medseg.files import atomic_path, remove_remains, without_nan
 
 
 def test_file_appears_whole_in_a_folder_that_was_missing(tmp_path):
@@ -89,3 +90,8 @@ def test_remains_of_dead_runs_go_and_everything_else_stays(tmp_path):
     remove_remains(tmp_path, older_than_s=0)
     assert sorted(tmp_path.iterdir()) == sorted(kept[1:])
     remove_remains(tmp_path / "missing")
+
+
+def test_numbers_that_json_lacks_become_none_however_deep() -> None:
+    value = {"a": math.nan, "b": [1.5, -math.inf, (2, "nan")], "c": {"d": math.inf, "e": None, "f": True}}
+    assert without_nan(value) == {"a": None, "b": [1.5, None, [2, "nan"]], "c": {"d": None, "e": None, "f": True}}

@@ -1,6 +1,6 @@
 import pytest
 
-from medseg.words import did_you_mean, listed, shown
+from medseg.words import did_you_mean, listed, nearest, shown
 
 
 def test_nearest_name_ignores_case_and_may_be_absent():
@@ -32,3 +32,9 @@ def test_values_are_shown_as_the_yaml_had_them(value, text):
 
 def test_long_values_are_cut_to_a_short_line():
     assert len(shown("x" * 1000)) == 80
+
+
+def test_the_nearest_name_is_found_in_any_case_and_may_not_be_there() -> None:
+    assert nearest("EPOHS", ["seed", "epochs"]) == "epochs"
+    assert nearest("epochs", ["seed"]) is None
+    assert nearest("epochs", []) is None

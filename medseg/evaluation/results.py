@@ -16,7 +16,7 @@ from medseg.errors import StudyError
 from medseg.evaluation.options import ScoringOptions
 from medseg.evaluation.scores import LesionRow, Score, StudyScores
 from medseg.evaluation.summary import overall, summarise
-from medseg.files import atomic_path
+from medseg.files import atomic_path, without_nan
 from medseg.words import listed
 
 _FORMAT = 2
@@ -104,7 +104,7 @@ class Evaluation:
             "labels": [asdict(summary) for summary in summarise(self.scores)],
             "overall": asdict(overall(self.scores)),
         }
-        text = json.dumps(_none_for_nan(document), indent=1, allow_nan=False)
+        text = json.dumps(without_nan(document), indent=1, allow_nan=False)
         with atomic_path(path) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
 
@@ -149,15 +149,7 @@ def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]])
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(header)
-        writer.writerows(_none_for_nan(row) for row in rows)
-
-
-def _none_for_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _none_for_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_none_for_nan(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+        writer.writerows(without_nan(row) for row in rows)
 
 
 def _nan_for_none(entry: Mapping[str, Any]) -> dict[str, Any]:

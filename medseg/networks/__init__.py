@@ -45,7 +45,8 @@ from typing import TYPE_CHECKING, Any
 
 from medseg.errors import ConfigError
 from medseg.networks.catalogue import NETWORKS, NetworkInfo
-from medseg.networks.options import checked_options, nearest, options_of
+from medseg.networks.options import checked_options, options_of
+from medseg.words import did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
@@ -107,7 +108,6 @@ def check_patch(network: nn.Module, patch_size: Sequence[int]) -> list[str]:
 
 def _info(name: str) -> NetworkInfo:
     if name not in NETWORKS:
-        raise ConfigError(
-            f"network.name: unknown network {name!r}{nearest(name, NETWORKS)}; expected one of {', '.join(NETWORKS)}"
-        )
+        mistake = f"unknown network {name!r}{did_you_mean(name, NETWORKS)}"
+        raise ConfigError(f"network.name: {mistake}; expected one of {', '.join(NETWORKS)}")
     return NETWORKS[name]

@@ -10,7 +10,6 @@ together (an encoder and its stem) is checked by the constructor, which raises C
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, get_type_hints
@@ -18,6 +17,7 @@ from typing import Annotated, Any, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from medseg.errors import ConfigError
+from medseg.words import did_you_mean
 
 Width = Annotated[float, Field(gt=0.0, le=8.0)]
 """Factor on an encoder's channels; 1 is the paper's."""
@@ -81,12 +81,6 @@ def checked_options(builder: Callable[..., Any], name: str, options: Mapping[str
     return checked
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` for the closest known word, or nothing."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
-
-
 def _mistakes(error: ValidationError, name: str, known: Iterable[str]) -> list[str]:
     known = list(known)
     reasons: dict[str, list[str]] = {}
@@ -94,7 +88,9 @@ def _mistakes(error: ValidationError, name: str, known: Iterable[str]) -> list[s
     for item in error.errors():
         option = str(item["loc"][0])
         if item["type"] == "extra_forbidden":
-            reasons[option] = [f"unknown option of {name}{nearest(option, known)}; expected one of {', '.join(known)}"]
+            reasons[option] = [
+                f"unknown option of {name}{did_you_mean(option, known)}; expected one of {', '.join(known)}"
+            ]
             continue
         # A union reports each of its members: say the alternatives once, then what was found.
         reasons.setdefault(option, []).append(item["msg"][:1].lower() + item["msg"][1:])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from medseg.evaluation.bootstrap import RESAMPLES
 from medseg.evaluation.comparison import OVERALL, Comparison, Paired
 from medseg.evaluation.ranking import Ranking, Standing
-from medseg.files import atomic_path
+from medseg.files import atomic_path, without_nan
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -302,15 +302,11 @@ def _plain_studies(paired: Paired) -> Iterator[dict[str, Any]]:
             yield {**known, "study_id": study_id, **numbers, "left_out": reason}
 
 
-def _none_for_nan(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
-
-
 def _write_csv(rows: Sequence[dict[str, Any]], path: Path) -> None:
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]) if rows else ["metric"])  # no ranking at all
         writer.writeheader()
-        writer.writerows(_none_for_nan(row) for row in rows)
+        writer.writerows(without_nan(row) for row in rows)
 
 
 def _write_json(comparison: Comparison, path: Path) -> Path:
@@ -325,11 +321,11 @@ def _write_json(comparison: Comparison, path: Path) -> Path:
         "tests": comparison.tests,
         "resamples": RESAMPLES,
         "pairs": [
-            _none_for_nan({**_plain_pair(paired), "studies": [_none_for_nan(row) for row in _of_study(paired)]})
+            without_nan({**_plain_pair(paired), "studies": [without_nan(row) for row in _of_study(paired)]})
             for paired in comparison.paired
         ],
         "rankings": [
-            _none_for_nan(
+            without_nan(
                 {
                     "label": ranking.label,
                     "studies": ranking.studies,
@@ -354,6 +350,6 @@ def _of_study(paired: Paired) -> Iterator[dict[str, Any]]:
 
 
 def _standing(standing: Standing) -> dict[str, Any]:
-    shares = [None if math.isnan(share) else share for share in standing.shares]
-    plain = {"method": standing.method, "rank": standing.rank, "mean": standing.mean, "low": standing.low}
-    return _none_for_nan({**plain, "high": standing.high, "shares": shares})
+    numbers = {"method": standing.method, "rank": standing.rank, "mean": standing.mean, "low": standing.low}
+    plain: dict[str, Any] = without_nan({**numbers, "high": standing.high, "shares": standing.shares})
+    return plain

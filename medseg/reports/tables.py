@@ -12,6 +12,7 @@ from medseg.evaluation.options import ScoringOptions
 from medseg.evaluation.scores import StudyScores
 from medseg.evaluation.spread import Spread
 from medseg.evaluation.summary import Overall, Summary
+from medseg.files import without_nan
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -116,7 +117,7 @@ def study_rows(scores: Iterable[StudyScores]) -> list[dict[str, Any]]:
         own = {key: getattr(study, key) for key in ("accuracy", "miou", "miou_foreground", "fw_iou", "note")}
         for row in study.rows:
             cells = {**asdict(row), **own}
-            rows.append({k: None if isinstance(v, float) and math.isnan(v) else v for k, v in cells.items()})
+            rows.append(without_nan(cells))
     return rows
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from medseg.config.load import dump
 from medseg.config.marks import marked
 from medseg.config.schema import PipelineConfig
 from medseg.errors import CheckpointError
-from medseg.files import atomic_path, remove_remains
+from medseg.files import atomic_path, remove_remains, without_nan
 from medseg.settings import LENGTHENS, MAY_CHANGE
 from medseg.study.manifest import digest, read_manifest
 from medseg.types import Study
@@ -184,8 +183,7 @@ class _JsonLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         entry = {"time": round(record.created, 3), "level": record.levelname, "message": record.getMessage()}
-        facts = getattr(record, "facts", {}).items()
-        entry.update({k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in facts})
+        entry.update(without_nan(getattr(record, "facts", {})))
         self.stream.write(json.dumps(entry) + "\n")
         self.stream.flush()
 

@@ -18,7 +18,6 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
@@ -29,6 +28,7 @@ from medseg.files import atomic_path
 from medseg.study.dicom.series import is_dicom_folder
 from medseg.study.formats import is_volume_file
 from medseg.types import Study
+from medseg.words import did_you_mean
 
 COLUMNS = ("study_id", "subject_id", "fold", "image", "label")
 """Columns that every manifest has."""
@@ -205,8 +205,7 @@ def _check_columns(path: Path, header: list[str]) -> None:
     mistakes = [f"missing column {name}" for name in COLUMNS if name not in header]
     for name in header:
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            mistakes.append(f"unknown column {name!r}" + (f" (did you mean {near[0]}?)" if near else ""))
+            mistakes.append(f"unknown column {name!r}{did_you_mean(name, known)}")
     mistakes += [f"column {name} twice" for name in known if header.count(name) > 1]
     if any(";" in name or "\t" in name for name in header):
         mistakes.append("cells must be separated by commas")

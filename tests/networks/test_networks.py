@@ -21,7 +21,7 @@ def test_the_table_is_read_without_torch():
 
 def test_unknown_network_names_the_nearest_and_all():
     with pytest.raises(
-        ConfigError, match=r"unknown network 'deeplabv3pls' \(did you mean 'deeplabv3plus'\?\).*fcn, .*segnet"
+        ConfigError, match=r"unknown network 'deeplabv3pls'; did you mean 'deeplabv3plus'\?.*fcn, .*segnet"
     ):
         build_network("deeplabv3pls", 2, 1, 2)
 

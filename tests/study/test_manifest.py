@@ -142,7 +142,7 @@ def test_image_that_is_its_own_label_is_refused(root):
     ("header", "message"),
     [
         ("study_id,subject_id,fold,image\n", "missing column label"),
-        ("study_id,subject,fold,image,label\n", r"unknown column 'subject' (did you mean subject_id?)"),
+        ("study_id,subject,fold,image,label\n", r"unknown column 'subject'; did you mean 'subject_id'?"),
         ("study_id,subject_id,fold,image,label,image\n", "column image twice"),
         ("study_id;subject_id;fold;image;label\n", "separated by commas"),
         ("", "missing column study_id"),
