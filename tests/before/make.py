@@ -1,7 +1,7 @@
 """Make this folder with the version before: what it wrote, and what its files gave it.
 
-    git worktree add --detach /tmp/old cba24bd
-    cd /tmp/old && PYTHONPATH=. OMP_NUM_THREADS=1 python <here>/make.py    (ten minutes on one core)
+    git worktree add --detach ../old cba24bd
+    cd ../old && PYTHONPATH=. OMP_NUM_THREADS=1 python <here>/make.py    (ten minutes on one core)
 
 It knows the old version by its command line alone. Nothing here is made again when medseg changes: the models and runs
 that users have do not change either.
