@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import DATA, ROOT, Entry, Failed, circumstances, load, measure, save
+from measuring import DATA, ROOT, Entry, Failed, child_result, circumstances, load, medians, save
 from numpy.typing import NDArray
 from rich import box
 from rich.console import Console
@@ -80,7 +80,7 @@ def beside_monai(name: str) -> Callable[[argparse.Namespace], Entry]:
             "labels_of": LABELS[name],
             **study,
             "tolerance_mm": TOLERANCE_MM,
-            "runs": {side: medians(runs) for side, runs in rows.items()},
+            "runs": {side: medians(runs, "s") for side, runs in rows.items()},
             "monai_times": {
                 ours: round(
                     statistics.median(t["s"] / o["s"] for t, o in zip(rows[theirs], rows[ours], strict=True)), 1
@@ -121,9 +121,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], Entry]] = {
 def in_a_process(spec: Entry) -> Entry:
     """One measurement in a process of its own, on one thread."""
     shown = ["python", "bench/evaluate.py", "--child", " ".join(str(value) for value in spec.values())]
-    made = measure([sys.executable, str(Path(__file__)), "--child", json.dumps(spec)], shown)
-    found: Entry = json.loads(made.output.splitlines()[-1])
-    return found
+    return child_result(__file__, spec, shown)[0]
 
 
 def child(spec: Entry) -> Entry:
@@ -258,14 +256,6 @@ def streamed(studies: int) -> Entry:
         if (number + 1) % max(1, studies // _SAMPLES) == 0:
             resident.append(round(memory_mib("VmRSS"), 1))
     return {"s": round(time.perf_counter() - started, 2), "resident_mib": resident}
-
-
-def medians(runs: list[Entry]) -> Entry:
-    """Of seconds and memory; all seconds are kept beside them."""
-    middle = {
-        key: round(statistics.median(run[key] for run in runs), 3) for key in ("s", "wall_s", "idle_gib", "peak_gib")
-    }
-    return {**middle, "all_s": [run["s"] for run in runs]}
 
 
 def difference(ours: Sequence[float], theirs: Sequence[float]) -> float:

@@ -7,7 +7,9 @@ import os
 import platform
 import shlex
 import shutil
+import statistics
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -136,6 +138,26 @@ def cpu_model() -> str:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def child_result(script: str, spec: Entry, shown: Sequence[str]) -> tuple[Entry, Measured]:
+    """What a script of this folder prints in its last line when it gets a spec as ``--child``, in its own process.
+
+    Args:
+        script: its ``__file__``.
+        spec: what is to be measured.
+        shown: the command as a person would read it.
+    """
+    made = measure([sys.executable, script, "--child", json.dumps(spec)], shown)
+    result: Entry = json.loads(made.output.splitlines()[-1])
+    return result, made
+
+
+def medians(rows: Sequence[Entry], whole: str) -> Entry:
+    """The median of every number; all times of ``whole`` are kept beside them."""
+    numbers = [key for key, value in rows[0].items() if isinstance(value, int | float)]
+    middle = {key: round(statistics.median(row[key] for row in rows), 3) for key in numbers}
+    return {**middle, "all_s": [row[whole] for row in rows]}
 
 
 def save(path: Path, device: str, entries: dict[str, Entry]) -> None:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from measuring import ROOT, Entry, Failed, circumstances, load, measure, save
+from measuring import ROOT, Entry, Failed, child_result, circumstances, load, save
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -101,11 +101,11 @@ def cost(
     shown = f"python bench/networks.py --networks {name} --forms {form} --dims {dims} --device {device}".split()
     entry: Entry = {"name": name, "form": form, "dims": dims, "options": options, **circumstances(device)}
     try:
-        made = measure([sys.executable, str(Path(__file__)), "--child", json.dumps(spec)], shown)
+        result, _ = child_result(__file__, spec, shown)
     except Failed as error:  # nothing came back
         reason = "killed, most likely for memory: " if "code -9" in str(error) else ""
         return entry | {"failed": f"{reason}{error}"}
-    return entry | json.loads(made.output.splitlines()[-1])
+    return entry | result
 
 
 def child(spec: Entry) -> Entry:

@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import time
@@ -25,7 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from measuring import DATA, ROOT, Entry, Failed, circumstances, load, measure, save
+from measuring import DATA, ROOT, Entry, Failed, child_result, circumstances, load, measure, medians, save
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -81,7 +80,8 @@ def beside_peers(name: str) -> Callable[[argparse.Namespace], Entry]:
             for peer in PEERS if args.peers else ():
                 rows.setdefault(peer, []).append(theirs(args, peer, image, out(f"{name}_{peer}"), model, CLASSES[name]))
             print(f"{name}: turn {turn + 1} of {args.runs}", flush=True)
-        entry: Entry = {"image": IRCAD, "classes": CLASSES[name], "runs": {k: medians(v) for k, v in rows.items()}}
+        runs = {key: medians(values, "whole_s") for key, values in rows.items()}
+        entry: Entry = {"image": IRCAD, "classes": CLASSES[name], "runs": runs}
         if args.peers:
             entry["dice_beside_monai"] = {
                 backend: agreement(out(f"{name}_monai"), out(f"{name}_{backend}")) for backend in ("torch", "openvino")
@@ -104,7 +104,7 @@ def locating(args: argparse.Namespace) -> Entry:
             rows.setdefault(peer, []).append(theirs(args, peer, image, out(f"locate_{peer}"), model, 2))
     return {
         "image": ORGANS,
-        "runs": {k: medians(v) for k, v in rows.items()},
+        "runs": {k: medians(v, "whole_s") for k, v in rows.items()},
         "note": rows["medseg located"][-1]["notes"],
         "dice_beside_full_pass": agreement(out("full"), out("located")),
     }
@@ -152,7 +152,7 @@ def card(args: argparse.Namespace) -> Entry:
     for _ in range(args.runs):
         spec = {"model": str(trained("segment_liver")), "image": data(IRCAD), "backend": "torch", "device": "cuda"}
         rows.append(ours({**spec, "output": out("cuda")}))
-    return {"image": IRCAD, "runs": {"medseg cuda": medians(rows)}}
+    return {"image": IRCAD, "runs": {"medseg cuda": medians(rows, "whole_s")}}
 
 
 PARTS: dict[str, Callable[[argparse.Namespace], Entry]] = {
@@ -167,10 +167,9 @@ PARTS: dict[str, Callable[[argparse.Namespace], Entry]] = {
 def ours(spec: Entry) -> Entry:
     """One study in a process of its own."""
     shown = f"python bench/segment.py --child ({spec['backend']}, {Path(spec['image']).name})".split()
-    made = measure([sys.executable, str(Path(__file__)), "--child", json.dumps(spec)], shown)
-    found = json.loads(made.output.splitlines()[-1])
-    needed = sum(found[f"{part}_gib"] for part in ("volume", "result", "slab", "network"))
-    return {**found, "peak_gib": round(made.peak_gib, 2), "peak_of_needed": round(made.peak_gib / needed, 2)}
+    result, made = child_result(__file__, spec, shown)
+    needed = sum(result[f"{part}_gib"] for part in ("volume", "result", "slab", "network"))
+    return {**result, "peak_gib": round(made.peak_gib, 2), "peak_of_needed": round(made.peak_gib / needed, 2)}
 
 
 def child(spec: Entry) -> Entry:
@@ -297,14 +296,6 @@ def limit() -> None:
     """A peer that wants more memory than the machine has fails by itself, and takes nothing else with it."""
     installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     resource.setrlimit(resource.RLIMIT_AS, (installed * 8 // 10,) * 2)
-
-
-def medians(rows: list[Entry]) -> Entry:
-    """Of every number; the whole times of all runs are kept beside it."""
-    numbers = [key for key, value in rows[0].items() if isinstance(value, int | float)]
-    return {k: round(statistics.median(r[k] for r in rows), 3) for k in numbers} | {
-        "all_s": [r["whole_s"] for r in rows]
-    }
 
 
 def agreement(first: str, second: str) -> dict[str, float]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import os
 import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,18 @@ def remove_remains(folder: Path, older_than_s: float = _ABANDONED_S) -> None:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         except OSError:  # gone meanwhile, or somebody else's: not worth a run
             continue
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
+    """Write a table, whole or not at all; NaN and None become empty cells, and there may be no rows.
+
+    Raises:
+        OSError: see ``atomic_path``.
+    """
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(without_nan(list(row)) for row in rows)
 
 
 def without_nan(value: Any) -> Any:

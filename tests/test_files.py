@@ -1,5 +1,6 @@
 """Atomic writing: the old file or the new one, never half of either."""
 
+import csv
 import math
 import os
 import subprocess
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from medseg.files import atomic_path, remove_remains, without_nan
+from medseg.files import atomic_path, remove_remains, without_nan, write_csv
 
 
 def test_file_appears_whole_in_a_folder_that_was_missing(tmp_path):
@@ -95,3 +96,11 @@ def test_remains_of_dead_runs_go_and_everything_else_stays(tmp_path):
 def test_numbers_that_json_lacks_become_none_however_deep() -> None:
     value = {"a": math.nan, "b": [1.5, -math.inf, (2, "nan")], "c": {"d": math.inf, "e": None, "f": True}}
     assert without_nan(value) == {"a": None, "b": [1.5, None, [2, "nan"]], "c": {"d": None, "e": None, "f": True}}
+
+
+def test_a_table_has_empty_cells_for_what_is_no_number_and_may_have_no_rows(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", ["name", "score"], [("x, y", 0.5), ("z", math.nan), ("", None)])
+    with (tmp_path / "a.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == [["name", "score"], ["x, y", "0.5"], ["z", ""], ["", ""]]
+    write_csv(tmp_path / "b.csv", ["name"], [])
+    assert (tmp_path / "b.csv").read_text().split() == ["name"]

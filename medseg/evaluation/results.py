@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from medseg.errors import StudyError
 from medseg.evaluation.options import ScoringOptions
 from medseg.evaluation.scores import LesionRow, Score, StudyScores
 from medseg.evaluation.summary import overall, summarise
-from medseg.files import atomic_path, without_nan
+from medseg.files import atomic_path, without_nan, write_csv
 from medseg.words import listed
 
 _FORMAT = 2
@@ -76,7 +75,7 @@ class Evaluation:
             for study in self.scores
             for row in study.rows
         )
-        _write_csv(path, [*(field.name for field in fields(Score)), *_STUDY_COLUMNS], rows)
+        write_csv(path, [*(field.name for field in fields(Score)), *_STUDY_COLUMNS], rows)
 
     def write_lesions_csv(self, path: Path) -> None:
         """Write one row per lesion of either side; no rows if no label was scored by its lesions.
@@ -91,7 +90,7 @@ class Evaluation:
             for study in self.scores
             for cells in (list(asdict(lesion).values()) for lesion in study.lesions)
         )
-        _write_csv(path, header, rows)
+        write_csv(path, header, rows)
 
     def write_json(self, path: Path) -> None:
         """Write studies, failures, options and summaries; NaN is null. ``read_json`` reads it back."""
@@ -143,13 +142,6 @@ def _study(entry: Mapping[str, Any]) -> StudyScores:
 
 def _lesion(entry: Mapping[str, Any]) -> LesionRow:
     return LesionRow(**{**entry, "centre_mm": tuple(entry["centre_mm"])})
-
-
-def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows(without_nan(row) for row in rows)
 
 
 def _nan_for_none(entry: Mapping[str, Any]) -> dict[str, Any]:

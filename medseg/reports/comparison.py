@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from medseg.evaluation.bootstrap import RESAMPLES
 from medseg.evaluation.comparison import OVERALL, Comparison, Paired
 from medseg.evaluation.ranking import Ranking, Standing
-from medseg.files import atomic_path, without_nan
+from medseg.files import atomic_path, without_nan, write_csv
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -94,7 +93,8 @@ def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
     ranks = [_plain_standing(ranking, standing) for ranking in comparison.rankings for standing in ranking.standings]
     studies = [row for paired in comparison.paired for row in _plain_studies(paired)]
     for path, rows in zip(paths[1:], (pairs, ranks, studies), strict=True):
-        _write_csv([{"metric": comparison.metric, **row} for row in rows], path)
+        header = ["metric", *(rows[0] if rows else ())]  # there may be no ranking at all
+        write_csv(path, header, ([comparison.metric, *row.values()] for row in rows))
     return [*paths, _write_json(comparison, folder / "comparison.json")]
 
 
@@ -300,13 +300,6 @@ def _plain_studies(paired: Paired) -> Iterator[dict[str, Any]]:
         for study_id in getattr(paired, reason):
             numbers = {"first_score": math.nan, "second_score": math.nan, "difference": math.nan}
             yield {**known, "study_id": study_id, **numbers, "left_out": reason}
-
-
-def _write_csv(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]) if rows else ["metric"])  # no ranking at all
-        writer.writeheader()
-        writer.writerows(without_nan(row) for row in rows)
 
 
 def _write_json(comparison: Comparison, path: Path) -> Path:

@@ -1,6 +1,6 @@
-"""From config to objects: the only module that sees both.
+"""From a pipeline to objects: the only module that sees both.
 
-Config objects stop here; everything below takes plain arguments.
+The pipeline as a whole stops here; a room below takes its own settings, and what else it needs as plain arguments.
 """
 
 from __future__ import annotations

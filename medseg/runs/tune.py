@@ -230,6 +230,5 @@ def _fingerprint(model: Path, *, thresholds: bool) -> str:
     settings = {**to_entries(raw), "probabilities": thresholds}
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     with (model / "weights.safetensors").open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+        digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:16]

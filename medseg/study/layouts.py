@@ -10,8 +10,7 @@ In this order:
     pairs        <id>_image and <id>_label, or <id>/image and <id>/label, in the folder or one level below
 
 Words for images: image, img, ct, volume. Words for labels: label, seg, segmentation, mask (and their plurals). Folders
-and pairs may be NRRD or MetaImage as well. Hidden files (macOS leaves ._x beside
-every x) are skipped.
+and pairs may be NRRD or MetaImage as well. Hidden files (macOS leaves ._x beside every x) are skipped.
 """
 
 from __future__ import annotations
