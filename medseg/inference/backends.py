@@ -48,11 +48,11 @@ def run_with(backend: str, network: nn.Module, in_channels: int, window: Sequenc
     if find_spec("openvino") is None:
         return network
     try:
-        found = _checked(_OpenVINO(network, in_channels, window), network, in_channels, window)
+        runner = _checked(_OpenVINO(network, in_channels, window), network, in_channels, window)
     except CheckpointError as error:
         logger.warning("%s; running with torch", error)
         return network
-    return _faster(found, network, in_channels, window)
+    return _faster(runner, network, in_channels, window)
 
 
 def _faster(candidate: Network, network: nn.Module, in_channels: int, window: Sequence[int]) -> Network:
@@ -78,8 +78,8 @@ def _checked(candidate: Network, network: nn.Module, in_channels: int, window: S
     image = torch.rand((1, in_channels, *window), generator=torch.Generator().manual_seed(0))
     image[..., window[-1] // 2 :] = 0
     with torch.inference_mode():
-        expected, found = network(image), candidate(image)
-    difference = float((found - expected).abs().max() / expected.abs().max().clamp_min(1e-6))
+        expected, logits = network(image), candidate(image)
+    difference = float((logits - expected).abs().max() / expected.abs().max().clamp_min(1e-6))
     if difference <= _TOLERANCE:
         logger.info("openvino: logits differ from torch's by %.1e of the largest", difference)
         return candidate

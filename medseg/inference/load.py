@@ -51,10 +51,10 @@ def load_segmenter(
     specs = [read_spec(folder) for folder in folders]
     _require_alike(folders, specs)
     spec = replace(specs[0], inference=_overridden(specs[0].inference, memory_gib, coarse))
-    found = pick_device(device) if isinstance(device, str) else device
+    chosen = pick_device(device) if isinstance(device, str) else device
     try:
-        finder = _load_coarse(folders[0], spec, found, backend)
-        return _segmenter(folders, specs, spec, found, backend, finder)
+        finder = _load_coarse(folders[0], spec, chosen, backend)
+        return _segmenter(folders, specs, spec, chosen, backend, finder)
     except ConfigError as error:
         raise CheckpointError(f"{folders[0] / 'model.json'}: not usable by this medseg ({error})") from error
 

@@ -38,11 +38,11 @@ def organ_box(
             None,
             f"the coarse pass found nothing of at least {settings.minimum_ml:g} ml: the whole body was segmented",
         )
-    (found,) = ndimage.find_objects(mask.astype(np.uint8))
+    (organ,) = ndimage.find_objects(mask.astype(np.uint8))
     margins = [settings.margin_mm / mm for mm in coarse.grid.spacing_mm]
     i, j, k = (
         _native(s, margin, length, crop)
-        for s, margin, length, crop in zip(found, margins, classes.shape, coarse.crop, strict=True)
+        for s, margin, length, crop in zip(organ, margins, classes.shape, coarse.crop, strict=True)
     )
     share = float(np.prod([b.stop - b.start for b in (i, j, k)]) / np.prod([c.stop - c.start for c in coarse.crop]))
     if share > settings.largest_share:
@@ -58,9 +58,9 @@ def _pieces(mask: NDArray[np.bool_], least_voxels: float) -> NDArray[np.bool_]:
     return np.asarray(large[pieces])
 
 
-def _native(found: slice, margin: float, length: int, crop: slice) -> slice:
+def _native(extent: slice, margin: float, length: int, crop: slice) -> slice:
     """A range of the coarse grid, widened by ``margin`` of its voxels, as a range of the study's voxels."""
     scale = (crop.stop - crop.start) / length
-    first = crop.start + int(np.floor((found.start - margin) * scale))
-    last = crop.start + int(np.ceil((found.stop + margin) * scale))
+    first = crop.start + int(np.floor((extent.start - margin) * scale))
+    last = crop.start + int(np.ceil((extent.stop + margin) * scale))
     return slice(max(crop.start, first), min(crop.stop, last))

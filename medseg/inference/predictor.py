@@ -61,8 +61,10 @@ class Predictor:
         return torch.cat([blank, blank.new_zeros(1)]) if self.spread else blank
 
     def _probabilities(self, network: Network, batch: Tensor, limit: int) -> Tensor:
-        found = self.classes.probabilities(self._at_scales(network, batch, limit))
-        return torch.cat([found, self.classes.uncertainty(found)], dim=1) if self.spread else found
+        probabilities = self.classes.probabilities(self._at_scales(network, batch, limit))
+        if not self.spread:
+            return probabilities
+        return torch.cat([probabilities, self.classes.uncertainty(probabilities)], dim=1)
 
     def _at_scales(self, network: Network, batch: Tensor, limit: int) -> Tensor:
         scales, largest = self.settings.scales, self.settings.scale_fusion == "max"

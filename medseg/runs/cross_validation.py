@@ -67,8 +67,8 @@ def over_folds(evaluations: Sequence[Evaluation]) -> dict[str, float]:
             if not name.split("/")[1].endswith(_OF_ONE_FOLD) and not math.isnan(value):
                 values.setdefault(name, []).append(value)
     totals = {name: sum(values.pop(name)) for name in list(values) if name.split("/")[1].endswith("studies")}
-    means = {name: statistics.fmean(found) for name, found in values.items()}
-    spreads = {_spread_name(name): statistics.stdev(found) for name, found in values.items() if len(found) > 1}
+    means = {name: statistics.fmean(scores) for name, scores in values.items()}
+    spreads = {_spread_name(name): statistics.stdev(scores) for name, scores in values.items() if len(scores) > 1}
     return means | spreads | totals
 
 

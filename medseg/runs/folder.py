@@ -118,10 +118,10 @@ def find_run(config: PipelineConfig, which: str) -> RunFolder:
     """
     if which == "last":
         base = config.runs_dir / config.name
-        found = sorted(p.parent.parent for p in base.glob("*/checkpoints/last.ckpt"))
-        if not found:
+        runs = sorted(p.parent.parent for p in base.glob("*/checkpoints/last.ckpt"))
+        if not runs:
             raise CheckpointError(f"nothing to resume: {base} holds no run with checkpoints/last.ckpt")
-        folder = RunFolder(found[-1])
+        folder = RunFolder(runs[-1])
     else:
         folder = RunFolder(Path(which))
         if not (folder.checkpoints / "last.ckpt").is_file():

@@ -123,12 +123,12 @@ class ValidationPictures:
         """Draw the study that is shown; others are passed over."""
         if study_id != self._study_id:
             return
-        true, found = Volume(reference, image.grid), Volume(segmentation, image.grid)
+        true, segmented = Volume(reference, image.grid), Volume(segmentation, image.grid)
         first = self._path("reference")
         if not first.is_file():  # MLflow's slider starts at step 0, and would show an empty grid there
             self._draw(f"{study_id}, reference", image, None, true, first)
             self._run.tracker.note(Picture(first, _VALIDATION_KEY, step=0))
-        self._draw(study_id, image, true, found, self._path("validation"))
+        self._draw(study_id, image, true, segmented, self._path("validation"))
         self._drawn = True
 
     def log(self, epoch: int) -> None:

@@ -131,16 +131,20 @@ def write_folders_report(
     if images is not None:
         image_of = pair_images(reference, images, root=root)
 
-    def load(study_id: str, label: Path, found: Path) -> tuple[Volume, Volume | None, Volume]:
+    def load(study_id: str, label: Path, segmented: Path) -> tuple[Volume, Volume | None, Volume]:
         image = read_input(replace(image_of[label], study_id=study_id))
-        found_map = segmentation_labels or labels
+        segmented_map = segmentation_labels or labels
         reference = read_label(label, labels, study_id, image.grid)
-        return image, reference, read_label(found, found_map, study_id, image.grid)
+        return image, reference, read_label(segmented, segmented_map, study_id, image.grid)
 
     return write_report(
         path,
         evaluation,
-        [ReportStudy(one, partial(load, one, label, found)) for one, label, found in pairs if label in image_of],
+        [
+            ReportStudy(one, partial(load, one, label, segmented))
+            for one, label, segmented in pairs
+            if label in image_of
+        ],
         title=f"{segmentation.name} against {reference.name}",
         facts={"studies": str(len(evaluation.scores))},
         class_names=labels.names,
@@ -166,8 +170,8 @@ def write_batch_report(
     own_map = segmentation_map(class_names)
 
     def load(study: StudyInput) -> tuple[Volume, Volume | None, Volume]:
-        found = read_label(output / f"{study.study_id}.nii.gz", own_map, study.study_id)
-        return read_input(study), None, found
+        segmented = read_label(output / f"{study.study_id}.nii.gz", own_map, study.study_id)
+        return read_input(study), None, segmented
 
     shown = [ReportStudy(one.study_id, partial(load, one)) for one in inputs if one.study_id not in failures]
     return write_report(

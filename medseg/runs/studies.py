@@ -33,7 +33,7 @@ def studies_to_score(config: PipelineConfig, splits: Splits) -> tuple[str, list[
     labelled = {name: [s for s in getattr(splits, name) if s.label] for name in ("test", "validation", "train")}
     if config.evaluation.split != "auto":
         return config.evaluation.split, labelled[config.evaluation.split]
-    return next((name, found) for name, found in labelled.items() if found)
+    return next((name, chosen) for name, chosen in labelled.items() if chosen)
 
 
 def label_map_of(config: PipelineConfig) -> Callable[[Study], LabelMap]:

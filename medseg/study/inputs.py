@@ -59,14 +59,14 @@ def find_inputs(source: Path, root: Path | None = None, *, exclude: Path | None 
     if not source.is_dir():
         raise ManifestError(f"{source}: expected {FORMATS}, a folder or a manifest CSV, and it does not exist")
     left_out: list[str] = []
-    found = [
+    inputs = [
         study for folder, names in _folders(source, exclude) for study in _of_folder(folder, names, source, left_out)
     ]
-    if not found:
+    if not inputs:
         besides = f" but {'; '.join(left_out[:_MOST_LISTED])}" if left_out else ""
         raise ManifestError(f"{source}: expected {FORMATS} in this folder, found none{besides}")
-    _require_own_ids(found, source)
-    return sorted(found, key=lambda study: study.study_id)
+    _require_own_ids(inputs, source)
+    return sorted(inputs, key=lambda study: study.study_id)
 
 
 def read_input(study: StudyInput) -> Volume:

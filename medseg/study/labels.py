@@ -42,12 +42,12 @@ def apply_label_map(values: NDArray[Any], label_map: LabelMap, what: str) -> NDA
     whole = _whole(values, what)
     if whole.size == 0:
         return np.zeros(values.shape, np.uint8)
-    found, codes_of = _codes(whole)
-    table, named = _table(found, label_map)
+    candidates, codes_of = _codes(whole)
+    table, named = _table(candidates, label_map)
     if not named.all():
-        counts = _counts(whole, found, codes_of)
+        counts = _counts(whole, candidates, codes_of)
         _refuse_unnamed(
-            {int(v): int(c) for v, c in zip(found[~named], counts[~named], strict=True) if c}, label_map, what
+            {int(v): int(c) for v, c in zip(candidates[~named], counts[~named], strict=True) if c}, label_map, what
         )
     classes = np.empty(whole.size, np.uint8)
     for start, chunk in _chunks(whole):
@@ -64,8 +64,8 @@ def count_values(values: NDArray[Any], what: str) -> dict[int, int]:
     whole = _whole(values, what)
     if whole.size == 0:
         return {}
-    found, codes_of = _codes(whole)
-    return {int(v): int(c) for v, c in zip(found, _counts(whole, found, codes_of), strict=True) if c}
+    candidates, codes_of = _codes(whole)
+    return {int(v): int(c) for v, c in zip(candidates, _counts(whole, candidates, codes_of), strict=True) if c}
 
 
 def _require_numbers(label_map: LabelMap, what: str) -> None:
@@ -100,26 +100,26 @@ def _codes(whole: NDArray[Any]) -> tuple[NDArray[Any], Callable[[NDArray[Any]], 
     low, high = int(whole.min()), int(whole.max())
     if high - low < _WIDEST_TABLE:
         return np.arange(low, high + 1), lambda chunk: chunk.astype(np.intp) - low
-    found = np.unique(whole)
-    return found, lambda chunk: np.searchsorted(found, chunk)
+    candidates = np.unique(whole)
+    return candidates, lambda chunk: np.searchsorted(candidates, chunk)
 
 
-def _table(found: NDArray[Any], label_map: LabelMap) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def _table(candidates: NDArray[Any], label_map: LabelMap) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Class index of each candidate value, and whether the label map names it."""
-    table = np.zeros(len(found), np.uint8)
-    named = np.full(len(found), label_map.rest_is_background)
+    table = np.zeros(len(candidates), np.uint8)
+    named = np.full(len(candidates), label_map.rest_is_background)
     for index, values in ((0, (0,)), *label_map.indices):
-        places = np.isin(found, values)
+        places = np.isin(candidates, values)
         table[places], named[places] = index, True
     return table, named
 
 
 def _counts(
-    whole: NDArray[Any], found: NDArray[Any], codes_of: Callable[[NDArray[Any]], NDArray[Any]]
+    whole: NDArray[Any], candidates: NDArray[Any], codes_of: Callable[[NDArray[Any]], NDArray[Any]]
 ) -> NDArray[np.int64]:
-    counts = np.zeros(len(found), np.int64)
+    counts = np.zeros(len(candidates), np.int64)
     for _, chunk in _chunks(whole):
-        counts += np.bincount(codes_of(chunk), minlength=len(found))
+        counts += np.bincount(codes_of(chunk), minlength=len(candidates))
     return counts
 
 

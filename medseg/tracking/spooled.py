@@ -188,7 +188,7 @@ class SpoolingTracker:
         while not self._stopped.is_set():
             self._written.clear()  # before looking: what is written meanwhile wakes the next look
             try:
-                found = self._sender.send_some()
+                sent = self._sender.send_some()
             except (AwayError, TrackingError) as error:
                 if not self._away:
                     self._away = True
@@ -204,10 +204,10 @@ class SpoolingTracker:
                     "the records of %s are not sent any more; %s", self._spool.folder, _how_to_send(self._spool)
                 )
                 return
-            if found and self._away:
+            if sent and self._away:
                 _log.info("MLflow at %s answers again", without_password(self._sender.uri))
                 self._away, pause_s = False, 1.0
-            if not found:
+            if not sent:
                 if self._ending.is_set():
                     return
                 self._written.wait()

@@ -131,10 +131,10 @@ def create_run(
 
 def find_runs(store: Store, experiment: str, tag: str, value: str) -> list[Any]:
     """The experiment's runs with a tag, deleted ones left out; empty where there is no such experiment."""
-    found = store.client.get_experiment_by_name(experiment)
-    if found is None:
+    known = store.client.get_experiment_by_name(experiment)
+    if known is None:
         return []
-    return list(store.client.search_runs([found.experiment_id], f"tags.`{tag}` = '{value}'"))
+    return list(store.client.search_runs([known.experiment_id], f"tags.`{tag}` = '{value}'"))
 
 
 @contextmanager
@@ -188,21 +188,21 @@ def _artifact_location(uri: str, folder: Path) -> str | None:
 def _experiment_id(client: Any, name: str, artifact_location: str | None) -> str:
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(name)
-    if found is None:
+    known = client.get_experiment_by_name(name)
+    if known is None:
         kind = {"mlflow.experimentKind": "custom_model_development"}  # the UI's view of training runs
         try:
             return str(client.create_experiment(name, artifact_location=artifact_location, tags=kind))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-            found = client.get_experiment_by_name(name)  # another process was first
-    if found.lifecycle_stage == "deleted":
+            known = client.get_experiment_by_name(name)  # another process was first
+    if known.lifecycle_stage == "deleted":
         raise TrackingError(
             f"experiment {name!r} was deleted in MLflow: `mlflow experiments restore "
-            f"--experiment-id {found.experiment_id}` brings it back, or choose another tracking.experiment."
+            f"--experiment-id {known.experiment_id}` brings it back, or choose another tracking.experiment."
         )
-    return str(found.experiment_id)
+    return str(known.experiment_id)
 
 
 def get_run(store: Store, run_id: str) -> Any:

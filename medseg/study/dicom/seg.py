@@ -191,14 +191,14 @@ def _segmentation(slices: list[Any], classes: NDArray[np.uint8], class_names: tu
     present = np.zeros(256, bool)
     for k in range(classes.shape[2]):  # a slice at a time: indexing makes eight bytes of every one
         present[classes[:, :, k]] = True
-    found = np.flatnonzero(present[1:]) + 1
+    shown = np.flatnonzero(present[1:]) + 1
     number_of = np.zeros(256, np.uint8)
-    number_of[found] = np.arange(1, len(found) + 1)
+    number_of[shown] = np.arange(1, len(shown) + 1)
     return hd.seg.Segmentation(
         source_images=slices,
         pixel_array=number_of[classes.T],  # (K, J, I) are DICOM's frames, rows and columns
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-        segment_descriptions=[_segment(number, class_names[c - 1]) for number, c in enumerate(found, start=1)],
+        segment_descriptions=[_segment(number, class_names[c - 1]) for number, c in enumerate(shown, start=1)],
         series_instance_uid=hd.UID(),
         series_number=_SERIES_NUMBER,
         sop_instance_uid=uid or hd.UID(),
